@@ -1,0 +1,37 @@
+# make demo runs the main job, make test the tests; both make .venv when it is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?=
+OUT ?= demo
+
+.PHONY: demo test test-fast check clean
+
+# The stamp is newer than pyproject.toml when the environment fits it.
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "emoaug needs Python 3.11 or newer; set PYTHON="'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(BIN)/.installed
+	@test -n "$(DATA)" || { echo "make demo DATA=FOLDER: give a folder of labelled faces, FOLDER/CLASS/NAME.jpg"; exit 2; }
+	$(BIN)/emoaug align "$(DATA)" "$(OUT)/aligned" --size 64
+	$(BIN)/emoaug train --data "$(OUT)/aligned" --out "$(OUT)/lssl" --steps 1500
+	$(BIN)/emoaug generate --data "$(OUT)/aligned" --weights "$(OUT)/lssl" --out "$(OUT)/bigger" --policy multiply --factor 2
+	$(BIN)/emoaug verify "$(OUT)/bigger"
+	$(BIN)/emoaug gain --data "$(OUT)/aligned" --out "$(OUT)/gain" --folds 3 --seeds 1 --training.steps 800 --classifier.steps 400
+	@echo "look: $(OUT)/bigger/contact_sheet.png and $(OUT)/gain/report/index.html"
+
+test: $(BIN)/.installed
+	$(BIN)/python -m pytest -n 2
+
+test-fast: $(BIN)/.installed
+	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
+
+check: $(BIN)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Making faces: datasets, alignment, the published systems, training and generation."""

@@ -1,0 +1,1 @@
+"""Recognising expressions. Knows nothing of how faces are made."""

@@ -1,0 +1,1 @@
+"""Making and recognising faces together: the command, the splits, the gain trials and their report."""
