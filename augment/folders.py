@@ -1,0 +1,455 @@
+"""Datasets on disk: read a folder or a table of labelled faces, write one back.
+
+A dataset is CLASS/NAME.png, or SPLIT/CLASS/NAME.png, or a table (metadata.csv, labels.csv, any CSV) whose file names
+are relative to its folder, or the published fer2013.csv. Whatever cannot be used is kept with its reason.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from augment.expressions import FER2013, UnknownExpressionError, resolve_labels
+from augment.listings import Rows, check_name, class_folder, find_pictures, read_rows, split_names
+from augment.pictures import read_picture, write_bytes
+from emoaug import EmoaugError
+
+TABLE_NAMES = ("metadata.csv", "labels.csv", "fer2013.csv")
+"""Tables that are looked for in a dataset's folder, in this order."""
+
+COLUMNS = (
+    *("file_name", "label", "subject", "split", "is_synthetic"),
+    *("source_file", "source_sha256", "exemplar_file", "source_label", "system", "checkpoint_sha256"),
+    *("condition", "seed", "scores", "accepted", "reject_reason"),
+)
+"""The columns of metadata.csv in the order in which they are written; further columns follow."""
+
+_ALIASES = {
+    "file_name": ("file_name", "path", "file", "image", "filename"),
+    "label": ("label", "expression", "emotion"),
+    "subject": ("subject", "person", "identity"),
+    "split": ("split", "usage"),
+    "is_synthetic": ("is_synthetic",),
+}
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True, eq=False)
+class FaceTable:
+    """A dataset's faces, one row each, not yet decoded."""
+
+    root: Path
+    """Folder that the file names are relative to."""
+    table: pd.DataFrame
+    """One row a face. file_name (with forward slashes), label (of `vocabulary`), subject (text or None), split (train,
+    val, test or None), is_synthetic (bool); then the source table's other columns as text, None where empty, except
+    accepted (bool) and seed (int); for fer2013.csv also pixels (text)."""
+    vocabulary: tuple[str, ...]
+    """The classes, in order."""
+    rejected: pd.DataFrame
+    """Files and rows that could not be used: file_name, reason."""
+    notes: tuple[str, ...]
+    """One-line remarks for the user."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def path(self, i: int) -> Path:
+        """Return the path of one picture's file (which for fer2013.csv does not exist)."""
+        return self.root / str(self.table["file_name"].iat[i])
+
+    def picture(self, i: int) -> np.ndarray:
+        """Decode one picture.
+
+        Returns:
+            uint8 RGB, (H, W, 3).
+
+        Raises:
+            EmoaugError: the file cannot be read; the message names it.
+        """
+        if "pixels" not in self.table:
+            return read_picture(self.path(i))
+        try:
+            values = np.array(str(self.table["pixels"].iat[i]).split(), dtype=np.uint8)
+            side = math.isqrt(values.size)
+            return np.repeat(values.reshape(side, side, 1), 3, axis=2)
+        except (ValueError, OverflowError):
+            raise EmoaugError(f"{self.path(i)}: pixels are not numbers from 0 to 255") from None
+
+    def sha256(self, i: int) -> str:
+        """Return the SHA-256 of one picture's file (for fer2013.csv, of its pixels' text) in hexadecimal."""
+        if "pixels" in self.table:
+            return hashlib.sha256(str(self.table["pixels"].iat[i]).encode()).hexdigest()
+        return hashlib.sha256(self.path(i).read_bytes()).hexdigest()
+
+    def label_indices(self) -> np.ndarray:
+        """Return each face's place in the vocabulary, int64, (N,)."""
+        places = {name: index for index, name in enumerate(self.vocabulary)}
+        return np.array([places[label] for label in self.table["label"]], dtype=np.int64)
+
+    def select(self, which: np.ndarray | Sequence[int] | Sequence[bool]) -> "FaceTable":
+        """Keep some faces.
+
+        Args:
+            which: a mask (N,) of bools, or indices in the order wanted.
+        """
+        chosen = np.asarray(which)
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        return replace(self, table=self.table.iloc[rows].reset_index(drop=True))
+
+
+def read_faces(
+    path: Path,
+    labels: Mapping[str, str] | None = None,
+    vocabulary: Sequence[str] | None = None,
+    subject_pattern: str | None = None,
+) -> FaceTable:
+    """Read a dataset without decoding its pictures.
+
+    Args:
+        path: a folder or a CSV file. A folder with metadata.csv, labels.csv or fer2013.csv is read by that table,
+            any other by its class folders, which may lie in split folders (train, val, test, Training, ...; PublicTest
+            is val where PrivateTest exists too, else test).
+        labels: from the dataset's labels to class names, see `augment.expressions.resolve_labels`.
+        vocabulary: the classes in order. By default those that occur, or, where `labels` is not given either and the
+            folder has a run.json, the vocabulary saved there.
+        subject_pattern: regular expression searched in each file name (with its folders); its group "subject", or its
+            first group, is the person. Takes precedence over a subject column.
+
+    Raises:
+        EmoaugError: nothing there to read, an unknown expression or split, a pattern that cannot work.
+    """
+    path = Path(path)
+    if path.is_dir():
+        root = path
+        table_path = next((path / name for name in TABLE_NAMES if (path / name).is_file()), None)
+    elif path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+        root, table_path = path.parent, path
+    else:
+        raise EmoaugError(f"{path} is neither a folder nor a CSV file; expected a folder of faces or a table of them")
+    if vocabulary is None and labels is None and path.is_dir():
+        vocabulary = _saved_vocabulary(root)
+
+    notes: list[str] = []
+    if table_path is None:
+        records, rejected = _read_class_folders(root)
+    else:
+        rows = read_rows(table_path)
+        if "pixels" in (name.lower() for name in rows.columns):
+            records, rejected = _read_fer2013(table_path, rows)
+        else:
+            records, rejected, notes = _read_table(root, table_path, rows, whole_folder=path.is_dir())
+    if subject_pattern is not None:
+        records, misses = _name_subjects(records, subject_pattern)
+        rejected += misses
+    if not len(records):
+        where = root if table_path is None else table_path
+        reasons = f" ({len(rejected)} rejected: {rejected[0][0]}: {rejected[0][1]}, ...)" if rejected else ""
+        raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}")
+    try:
+        resolved, classes, remarks = resolve_labels(records["label"].tolist(), labels, vocabulary)
+    except UnknownExpressionError as error:
+        first = records.iloc[records["label"].tolist().index(error.label)]
+        place = root / first["file_name"] if table_path is None else f"{table_path}, line {first['line']}"
+        raise EmoaugError(f"{place}: {error}") from None
+    table = records.drop(columns="line").assign(label=pd.Series(resolved, dtype=object))
+    leftover = pd.DataFrame(rejected, columns=["file_name", "reason"], dtype=object)
+    return FaceTable(root, table, classes, leftover, (*remarks, *notes))
+
+
+def _saved_vocabulary(root: Path) -> list[str] | None:
+    """Read the vocabulary from a run.json, so that classes named in their user's own words keep their names."""
+    try:
+        saved = json.loads((root / "run.json").read_text(encoding="utf-8")).get("vocabulary")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return saved if isinstance(saved, list) and all(isinstance(name, str) for name in saved) else None
+
+
+def _records(columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
+    """Build a table whose columns are plain objects, except is_synthetic and line."""
+    frame = pd.DataFrame({name: pd.Series(list(values), dtype=object) for name, values in columns.items()})
+    return frame.astype({"is_synthetic": bool, "line": np.int64})
+
+
+def _read_class_folders(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Read CLASS/.../NAME and SPLIT/CLASS/.../NAME."""
+    listing = find_pictures(root)
+    places = [(name, *class_folder(name)) for name in listing.names]
+    used = [(name, label, split) for name, label, split in places if label is not None]
+    outside = [(name, "not in a class folder") for name, label, _ in places if label is None]
+    splits = split_names({split.lower() for _, _, split in used if split})
+    records = _records(
+        {
+            "file_name": [name for name, _, _ in used],
+            "label": [label for _, label, _ in used],
+            "subject": [None] * len(used),
+            "split": [splits[split.lower()] if split else None for _, _, split in used],
+            "is_synthetic": [False] * len(used),
+            "line": [0] * len(used),
+        }
+    )
+    return records, listing.rejected + outside
+
+
+def _columns(path: Path, rows: Rows) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Separate the columns that have a meaning here, under their own names, from the others."""
+    lower = [name.lower() for name in rows.columns]
+    known = {
+        meaning: next(alias for alias in aliases if alias in lower)
+        for meaning, aliases in _ALIASES.items()
+        if any(alias in lower for alias in aliases)
+    }
+    by_column = list(zip(*rows.cells, strict=True)) or [()] * len(rows.columns)
+    meant = {meaning: list(by_column[lower.index(alias)]) for meaning, alias in known.items()}
+    others = {
+        name: list(cells)
+        for name, cells in zip(rows.columns, by_column, strict=True)
+        if name.lower() not in known.values() and name
+    }
+    return meant, others
+
+
+def _splits(path: Path, cells: Sequence[str], lines: Sequence[int]) -> list[str | None]:
+    """Turn a table's words for the splits into train, val, test and None."""
+    words = [cell.strip().lower() for cell in cells]
+    names = split_names(set(words)) | {"": None}
+    for word, line in zip(words, lines, strict=True):
+        if word not in names:
+            raise EmoaugError(f'{path}, line {line}: unknown split "{word}"; allowed are train, val, test or nothing')
+    return [names[word] for word in words]
+
+
+def _truths(path: Path, column: str, cells: Sequence[str], lines: Sequence[int]) -> list[bool | None]:
+    """Turn a table's words for yes and no into bools, empty cells into None."""
+    words = [cell.strip().lower() for cell in cells]
+    for word, line in zip(words, lines, strict=True):
+        if word and word not in _TRUTH:
+            raise EmoaugError(f'{path}, line {line}: {column} is "{word}"; allowed are True and False')
+    return [_TRUTH.get(word) for word in words]
+
+
+def _read_table(
+    root: Path, path: Path, rows: Rows, whole_folder: bool
+) -> tuple[pd.DataFrame, list[tuple[str, str]], list[str]]:
+    """Read a table of file names. Rows without a file, and files without a row, are rejected."""
+    meant, others = _columns(path, rows)
+    if "file_name" not in meant:
+        raise EmoaugError(f"{path} has no column file_name (or path, file, image); it has {', '.join(rows.columns)}")
+    listing = find_pictures(root)
+    on_disk = set(listing.names)
+    checked = [check_name(root, name, on_disk) for name in meant["file_name"]]
+    names = [name for name, _ in checked]
+    folders = [class_folder(name) for name in names]
+    labels = meant.get("label") or [label or "" for label, _ in folders]
+    columns: dict[str, Sequence[object]] = {
+        "file_name": names,
+        "label": labels,
+        "subject": [cell or None for cell in meant.get("subject", [""] * len(names))],
+        "split": _splits(path, meant.get("split") or [split or "" for _, split in folders], rows.lines),
+        "is_synthetic": [
+            bool(truth)
+            for truth in _truths(path, "is_synthetic", meant.get("is_synthetic", [""] * len(names)), rows.lines)
+        ],
+        "line": rows.lines,
+        **{name: [cell or None for cell in cells] for name, cells in others.items()},
+    }
+    if "accepted" in others:
+        columns["accepted"] = _truths(path, "accepted", others["accepted"], rows.lines)
+    if "seed" in others:
+        columns["seed"] = [int(cell) if re.fullmatch(r"-?\d+", cell) else cell or None for cell in others["seed"]]
+    records = _records(columns)
+
+    rejected = list(rows.rejected)
+    first_line: dict[str, int] = {}
+    keep = np.ones(len(names), dtype=bool)
+    for i, (name, reason) in enumerate(checked):
+        if reason == "no such file" and "accepted" in columns and columns["accepted"][i] is False:
+            reason = f"not accepted: {(columns.get('reject_reason') or [None] * len(names))[i] or 'no reason given'}"
+        elif not reason and name in first_line:
+            reason = f"listed already in line {first_line[name]}"
+        elif not reason and not labels[i].strip():
+            reason = "no label"
+        first_line.setdefault(name, rows.lines[i])
+        if reason:
+            keep[i] = False
+            rejected.append((name, f"{path.name}, line {rows.lines[i]}: {reason}"))
+    unlisted = sorted(on_disk.difference(names))
+    notes = []
+    if whole_folder:
+        rejected += listing.rejected + [(name, f"not listed in {path.name}") for name in unlisted]
+    elif unlisted:
+        notes.append(f"{len(unlisted)} pictures in {root} are not listed in {path.name}")
+    return _tidy(records[keep]), rejected, notes
+
+
+def _tidy(records: pd.DataFrame) -> pd.DataFrame:
+    """Number the rows from 0, and give accepted and seed their own types where no row lacks them."""
+    records = records.reset_index(drop=True)
+    for name, kind in (("accepted", bool), ("seed", int)):
+        if name in records and len(records) and all(isinstance(value, kind) for value in records[name]):
+            records[name] = records[name].infer_objects()
+    return records
+
+
+def _read_fer2013(path: Path, rows: Rows) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Read the published table whose pictures are lists of grey values, under file names made from the row numbers."""
+    meant, others = _columns(path, rows)
+    pixels = next(cells for name, cells in others.items() if name.lower() == "pixels")
+    if "label" not in meant:
+        raise EmoaugError(f"{path} has no column emotion; it has {', '.join(rows.columns)}")
+    splits = _splits(path, meant.get("split", [""] * len(pixels)), rows.lines)
+    keep, rejected = [], list(rows.rejected)
+    for i, text in enumerate(pixels):
+        count = text.count(" ") + 1
+        if math.isqrt(count) ** 2 == count > 1:
+            keep.append(i)
+        else:
+            rejected.append((f"{path.name}, line {rows.lines[i]}", f"{count} pixels, which is no square picture"))
+    labels = [FER2013.label(cell) if cell.strip().isdigit() else cell for cell in meant["label"]]
+    names = [
+        "/".join([*([split] if split else []), label, f"{i:06d}.png"])
+        for i, (split, label) in enumerate(zip(splits, labels, strict=True))
+    ]
+    records = _records(
+        {
+            "file_name": names,
+            "label": labels,
+            "subject": [None] * len(names),
+            "split": splits,
+            "is_synthetic": [False] * len(names),
+            "line": rows.lines,
+            "pixels": [text.strip() for text in pixels],
+        }
+    )
+    return records.iloc[keep].reset_index(drop=True), rejected
+
+
+def _name_subjects(records: pd.DataFrame, pattern: str) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Take each face's subject from its file name."""
+    try:
+        search = re.compile(pattern)
+    except re.error as error:
+        raise EmoaugError(f"subject pattern {pattern!r} is not a regular expression ({error})") from None
+    if not search.groups:
+        raise EmoaugError(f"subject pattern {pattern!r} has no group; put the person's part in brackets, as in (S\\d+)")
+    group = "subject" if "subject" in search.groupindex else 1
+    found = [search.search(name) for name in records["file_name"]]
+    subjects = [match.group(group) if match else None for match in found]
+    if len(records) and not any(subjects):
+        raise EmoaugError(
+            f"subject pattern {pattern!r} matches no file name, for example {records['file_name'].iat[0]!r}"
+        )
+    keep = np.array([bool(subject) for subject in subjects], dtype=bool)
+    reason = f"subject pattern {pattern!r} does not match"
+    misses = [(name, reason) for name in records["file_name"][~keep]]
+    named = records.assign(subject=pd.Series(subjects, dtype=object))
+    return named[keep].reset_index(drop=True), misses
+
+
+def write_metadata(folder: Path, table: pd.DataFrame) -> None:
+    """Write a folder's metadata.csv atomically.
+
+    Args:
+        folder: where the classes' folders are.
+        table: as `FaceTable.table`; the columns of `COLUMNS` that it has are written first. Missing values become
+            empty cells, lists and mappings JSON. The column pixels is left out: a folder has its pictures as files.
+    """
+    first = [name for name in COLUMNS if name in table]
+    names = first + [name for name in table if name not in COLUMNS and name != "pixels"]
+    rows = zip(*([_cell(value) for value in table[name]] for name in names), strict=True)
+    lines = [",".join(map(_quoted, row)) + "\n" for row in (names, *rows)]
+    write_bytes(Path(folder) / "metadata.csv", "".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _cell(value: Any) -> str:
+    """Write one value as text."""
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value)
+    return "" if pd.isna(value) else str(value)
+
+
+def _quoted(cell: str) -> str:
+    """Quote a cell where CSV needs it; Python 3.11's own writer forgets the carriage return."""
+    return '"' + cell.replace('"', '""') + '"' if re.search('[,"\r\n]', cell) else cell
+
+
+def load_faces(faces: FaceTable, size: int | None) -> np.ndarray:
+    """Decode all pictures into one array.
+
+    Args:
+        faces: which pictures.
+        size: pixels a side of every picture of the result; None if all have one square size already.
+
+    Returns:
+        uint8 RGB, (N, 3, size, size).
+
+    Raises:
+        EmoaugError: a picture cannot be read, or `size` is None and the sizes differ or are not square.
+    """
+
+    def load(i: int) -> np.ndarray:
+        picture = faces.picture(i)
+        height, width = picture.shape[:2]
+        if size is not None and (height, width) != (size, size):
+            # Area averages what a smaller picture cannot hold; enlarging, it would repeat pixels.
+            method = cv2.INTER_AREA if size <= min(height, width) else cv2.INTER_LINEAR
+            picture = cv2.resize(picture, (size, size), interpolation=method)
+        return picture.transpose(2, 0, 1)
+
+    if not len(faces):
+        return np.zeros((0, 3, size or 0, size or 0), dtype=np.uint8)
+    first = load(0)
+    if first.shape[1] != first.shape[2]:
+        raise EmoaugError(_size_problem(faces, 0, first))
+    stacked = np.empty((len(faces), *first.shape), dtype=np.uint8)
+
+    def place(i: int) -> None:
+        picture = load(i)
+        if picture.shape != first.shape:
+            raise EmoaugError(_size_problem(faces, i, picture))
+        stacked[i] = picture
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(place, range(len(faces))):
+            pass
+    return stacked
+
+
+def _size_problem(faces: FaceTable, i: int, picture: np.ndarray) -> str:
+    """Say which picture has which unfit size."""
+    _, height, width = picture.shape
+    return (
+        f"{faces.path(i)} is {width}x{height} pixels; all pictures must have one square "
+        "size. Align the faces first (emoaug align), or give a size to scale them to."
+    )
+
+
+def drop_unreadable(faces: FaceTable) -> FaceTable:
+    """Decode every picture once and move those that cannot be read to `rejected`, with their reasons."""
+
+    def problem(i: int) -> str:
+        try:
+            faces.picture(i)
+        except EmoaugError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        problems = list(pool.map(problem, range(len(faces))))
+    bad = np.array([bool(text) for text in problems], dtype=bool)
+    added = pd.DataFrame(
+        {"file_name": faces.table["file_name"][bad], "reason": [text for text in problems if text]}, dtype=object
+    )
+    rejected = pd.concat([faces.rejected, added], ignore_index=True)
+    return replace(faces.select(~bad), rejected=rejected)

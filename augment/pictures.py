@@ -1,0 +1,242 @@
+"""Pictures as bytes, as files and as arrays: decode anything a dataset contains, encode fast, write atomically.
+
+A picture is a uint8 RGB array of shape (H, W, 3) with values in [0, 255]; a grey picture has three equal channels.
+"""
+
+import io
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from emoaug import EmoaugError
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+"""File name endings, in lower case, that are read as pictures."""
+
+LARGEST_PICTURE = 100_000_000
+"""Pixels; a header that promises more is refused before anything is decoded."""
+
+# A closed list, because some of Pillow's other formats start external programs (EPS) or are not pictures (PDF).
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+
+
+def decode_picture(data: bytes) -> np.ndarray:
+    """Decode a picture file.
+
+    16-bit depth is scaled to 8 bits, transparency is composited on white, the EXIF orientation is applied, CMYK is
+    converted as Pillow does, and of an animation the first frame is taken.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        uint8 RGB, (H, W, 3).
+
+    Raises:
+        EmoaugError: not a picture, truncated or damaged, or more than `LARGEST_PICTURE` pixels.
+    """
+    if not data:
+        raise EmoaugError("the file is empty")
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise EmoaugError(f"the picture has more than {LARGEST_PICTURE:,} pixels; make it smaller") from None
+    except UnidentifiedImageError:
+        raise EmoaugError(f"not a picture that can be read; known formats: {', '.join(_FORMATS)}") from None
+    except Exception as error:  # damaged headers raise anything from ValueError to EOFError, depending on the format
+        raise EmoaugError(f"the picture's header is damaged ({error})") from None
+    width, height = image.size
+    if width * height > LARGEST_PICTURE:
+        raise EmoaugError(
+            f"the picture has {width}x{height} pixels, more than {LARGEST_PICTURE:,} in all; make it smaller"
+        )
+    picture = _decode_with_opencv(data, image)
+    return _decode_with_pillow(image) if picture is None else picture
+
+
+def _decode_with_opencv(data: bytes, header: Image.Image) -> np.ndarray | None:
+    """Decode what OpenCV decodes correctly, which is nearly every file and several times faster; None for the rest."""
+    # OpenCV fills the missing part of a truncated file with grey and says nothing, so a file without its end marker
+    # goes to Pillow, which decodes it only if all of its pixels are there.
+    if header.format == "JPEG" and header.mode in ("L", "RGB") and data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    # OpenCV for 16-bit PNG, of which Pillow drops the lower byte; palettes, animations and orientation to Pillow.
+    plain_png = header.format == "PNG" and header.mode != "P" and data.endswith(b"IEND\xaeB`\x82")
+    if not plain_png or "transparency" in header.info or b"eXIf" in data or b"acTL" in data:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        return None
+    return _rgb(pixels[..., None] if pixels.ndim == 2 else pixels)
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """Turn OpenCV's 1 to 4 channels of 8 or 16 bits, blue first, into uint8 RGB."""
+    full = np.iinfo(pixels.dtype).max
+    channels = pixels.shape[2]
+    if channels == 4:
+        alpha = pixels[..., 3:].astype(np.float64) / full
+        blended = pixels[..., :3] * alpha + full * (1 - alpha)
+        return np.rint(blended[..., ::-1] * (255 / full)).astype(np.uint8)
+    if full == 65535:
+        pixels = _eight_bits(pixels)
+    if channels == 1:
+        return np.repeat(pixels, 3, axis=2)
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Scale [0, 65535] to [0, 255], rounded to the nearest: 65535 = 255 * 257."""
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _decode_with_pillow(image: Image.Image) -> np.ndarray:
+    """Decode the rest: CMYK, palettes, GIF, TIFF, WebP, and files whose end is missing."""
+    try:
+        image.seek(0)
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16") or image.mode == "I":
+            deep = np.asarray(image).clip(0, 65535)
+            return np.repeat(_eight_bits(deep)[..., None], 3, axis=2)
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        if image.mode == "F":
+            raise EmoaugError("floating point pixels have no agreed range; save the picture with 8 or 16 bits")
+        return np.array(image.convert("RGB"))
+    except EmoaugError:
+        raise
+    except Exception as error:  # see decode_picture
+        raise EmoaugError(f"the picture is truncated or damaged ({error})") from None
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """Read and decode one picture file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        uint8 RGB, (H, W, 3).
+
+    Raises:
+        EmoaugError: the file is missing or unreadable, or `decode_picture` refuses it; the message names the file.
+    """
+    try:
+        return decode_picture(Path(path).read_bytes())
+    except OSError as error:
+        raise EmoaugError(f"{path}: cannot be read ({error.strerror})") from None
+    except EmoaugError as error:
+        raise EmoaugError(f"{path}: {error}") from None
+
+
+def is_grey(picture: np.ndarray) -> bool:
+    """Say whether the three channels of a picture, (H, W, 3), are equal everywhere."""
+    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
+    return bool(np.array_equal(red, green) and np.array_equal(green, blue))
+
+
+def encode_png(picture: np.ndarray, grey: bool | None = None) -> bytes:
+    """Encode a picture as PNG, losslessly and fast (compression level 1).
+
+    Args:
+        picture: uint8 RGB, (H, W, 3).
+        grey: write one channel (the luma, if the channels differ); by default, if the picture is grey.
+
+    Returns:
+        The file's bytes.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"a picture is uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
+    already_grey = is_grey(picture)
+    if already_grey if grey is None else grey:
+        pixels = picture[..., 0] if already_grey else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    else:
+        pixels = picture[..., ::-1]
+    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise ValueError(f"OpenCV could not encode a picture of shape {picture.shape}")
+    return encoded.tobytes()
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a file atomically: whoever reads `path` sees the old file or the whole new one. Makes its folder."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A leading dot hides the half-written file from every reader of picture folders; the short name fits where a
+    # longest-possible file name would not leave room for a suffix.
+    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic on every system
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a UTF-8 text file atomically, with newlines as they are. Makes its folder."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[np.ndarray]], row_names: Sequence[str], column_names: Sequence[str]
+) -> np.ndarray:
+    """Lay pictures out in a captioned grid.
+
+    Args:
+        rows: pictures, uint8 RGB (H, W, 3), of any sizes; each is enlarged by the smallest whole factor that makes
+            both sides at least 96 px. Rows may differ in length.
+        row_names: caption at the left of each row.
+        column_names: caption above each column.
+
+    Returns:
+        The sheet on white, uint8 RGB.
+    """
+    enlarged = [[_enlarge(picture, 96) for picture in row] for row in rows]
+    cells = [picture for row in enlarged for picture in row]
+    cell_height = max((cell.shape[0] for cell in cells), default=96)
+    cell_width = max((cell.shape[1] for cell in cells), default=96)
+    columns = max([len(column_names), *(len(row) for row in rows)], default=0)
+    gap, line = 4, 18
+    left = 2 * gap + max((_text_width(name) for name in row_names), default=0)
+    top = line if column_names else gap
+    sheet = np.full((top + len(rows) * (cell_height + gap), left + columns * (cell_width + gap), 3), 255, np.uint8)
+    for column, name in enumerate(column_names):
+        _write_caption(sheet, name, left + column * (cell_width + gap), line - 5, cell_width)
+    for number, row in enumerate(enlarged):
+        y = top + number * (cell_height + gap)
+        if number < len(row_names):
+            _write_caption(sheet, row_names[number], gap, y + cell_height // 2, left - gap)
+        for column, cell in enumerate(row):
+            x = left + column * (cell_width + gap)
+            sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+    return sheet
+
+
+def _enlarge(picture: np.ndarray, least: int) -> np.ndarray:
+    """Repeat pixels until both sides have at least `least` pixels."""
+    factor = max(1, -(-least // min(picture.shape[:2])))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _text_width(text: str) -> int:
+    """Width of a caption in pixels."""
+    return int(cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0])
+
+
+def _ascii(text: str) -> str:
+    """Replace what OpenCV's fonts cannot draw."""
+    return text.encode("ascii", "replace").decode()
+
+
+def _write_caption(sheet: np.ndarray, text: str, x: int, y: int, width: int) -> None:
+    """Write a caption with its left baseline point at (x, y), shortened to `width` pixels."""
+    while text and _text_width(text) > width:
+        text = text[:-1]
+    cv2.putText(sheet, _ascii(text), (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
