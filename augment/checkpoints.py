@@ -1,0 +1,255 @@
+"""Save and load trained systems: weights as safetensors, everything else as JSON, no pickles and no code."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import types
+import typing
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from augment.systems.base import Translator
+from emoaug import EmoaugError, __version__
+
+FORMAT = 1
+"""Version of the checkpoint folder; raised when an older emoaug could not read a newer folder."""
+
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+
+
+def save_checkpoint(folder: Path, translator: Translator, extra: dict[str, Any]) -> str:
+    """Save what `load_translator` needs to make faces again: `weights.safetensors` and `config.json`.
+
+    Both files are complete on the disk before either takes its name; `config.json` comes last.
+
+    Args:
+        folder: the checkpoint folder; made if absent, an older checkpoint in it is replaced.
+        translator: the system; the modules that `averaged_modules()` gives are saved.
+        extra: what else a reader should know (training summary, hash of the data, training subjects), as JSON values.
+
+    Returns:
+        SHA-256 of the weights file.
+    """
+    weights = _weights_bytes(translator)
+    digest = hashlib.sha256(weights).hexdigest()
+    config = {
+        "format": FORMAT,
+        "emoaug": __version__,
+        "system": translator.name,
+        "condition_names": list(translator.condition_names),
+        "settings": dataclasses.asdict(translator.settings),
+        "weights_sha256": digest,
+        "extra": extra,
+    }
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    mark = uuid.uuid4().hex
+    written: list[tuple[Path, Path]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in ((WEIGHTS, weights), (CONFIG, text.encode())):
+            temporary = folder / f".{mark}.{name}.tmp"
+            written.append((temporary, folder / name))
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, final in written:
+            temporary.replace(final)
+    except OSError as error:
+        raise EmoaugError(f"{folder}: cannot save a checkpoint here: {error.strerror or error}") from error
+    finally:
+        for temporary, _ in written:
+            temporary.unlink(missing_ok=True)
+    return digest
+
+
+def load_translator(
+    folder: Path, device: str = "cpu", systems: Mapping[str, type[Translator]] | None = None
+) -> Translator:
+    """Load a trained system, ready to make faces (in evaluation mode).
+
+    Args:
+        folder: a checkpoint folder, or a run folder that has one named `checkpoint`.
+        device: where to put it, such as `cpu` or `cuda`.
+        systems: the known systems by name; by default those of `augment.systems`.
+
+    Raises:
+        EmoaugError: not a checkpoint, an unknown system, settings that do not fit it, or damaged weights.
+    """
+    folder = _checkpoint_folder(folder)
+    config = read_config(folder)
+    system = _system(config["system"], systems)
+    settings = _settings(system.settings_class, config["settings"], f"{folder / CONFIG}: settings")
+    try:
+        translator = system(tuple(config["condition_names"]), settings)
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise EmoaugError(f"{folder / CONFIG}: no {system.name} can be built with these settings: {error}") from error
+    data = _read(folder / WEIGHTS)
+    if hashlib.sha256(data).hexdigest() != config["weights_sha256"]:
+        raise EmoaugError(
+            f"{folder / WEIGHTS} is not the file that {CONFIG} describes: damaged, exchanged, or a save was "
+            "interrupted. Copy both files again, or resume the training run, which saves them anew"
+        )
+    try:
+        tensors = safetensors.torch.load(data)
+    except safetensors.SafetensorError as error:
+        raise EmoaugError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
+    _fill(translator, tensors, folder / WEIGHTS)
+    return translator.eval().to(device)
+
+
+def checkpoint_sha256(folder: Path) -> str:
+    """SHA-256 of a checkpoint's weights file; takes a run folder too."""
+    return hashlib.sha256(_read(_checkpoint_folder(folder) / WEIGHTS)).hexdigest()
+
+
+def weights_sha256(translator: Translator) -> str:
+    """SHA-256 that the weights file would have if this system were saved now."""
+    return hashlib.sha256(_weights_bytes(translator)).hexdigest()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The contents of `config.json`, checked for the entries that loading needs; takes a run folder too."""
+    path = _checkpoint_folder(folder) / CONFIG
+    try:
+        config = json.loads(_read(path))
+    except ValueError as error:
+        raise EmoaugError(f"{path} is not JSON ({error}); copy the checkpoint again") from error
+    if not isinstance(config, dict):
+        raise EmoaugError(f"{path} holds no JSON object; copy the checkpoint again")
+    needed: dict[str, type] = {
+        "format": int,
+        "system": str,
+        "condition_names": list,
+        "settings": dict,
+        "weights_sha256": str,
+    }
+    for name, kind in needed.items():
+        if not isinstance(config.get(name), kind):
+            raise EmoaugError(f'{path} has no usable "{name}" (a {kind.__name__} is needed); copy the checkpoint again')
+    if config["format"] != FORMAT:
+        raise EmoaugError(f"{path} has format {config['format']}; this emoaug reads {FORMAT}. Update emoaug")
+    names = config["condition_names"]
+    if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
+        raise EmoaugError(f'{path}: "condition_names" must be different texts, got {names}')
+    return config
+
+
+def _checkpoint_folder(folder: Path) -> Path:
+    for candidate in (folder, folder / "checkpoint"):
+        if (candidate / CONFIG).is_file():
+            return candidate
+    if (folder / WEIGHTS).is_file() or (folder / "checkpoint" / WEIGHTS).is_file():
+        raise EmoaugError(f"{folder}: the checkpoint has no {CONFIG}; copy it again or resume the training run")
+    what = "has no checkpoint" if folder.is_dir() else "is no folder"
+    raise EmoaugError(f"{folder} {what}; give a folder with {CONFIG} and {WEIGHTS}, or the run folder above it")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EmoaugError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _system(name: str, systems: Mapping[str, type[Translator]] | None) -> type[Translator]:
+    if systems is None:
+        from augment.systems import get_system
+
+        return get_system(name)
+    if name not in systems:
+        raise EmoaugError(f'unknown system "{name}"; known here: {", ".join(sorted(systems))}')
+    return systems[name]
+
+
+def _named_tensors(translator: Translator) -> dict[str, Tensor]:
+    return {
+        f"{module_name}/{name}": tensor
+        for module_name, module in translator.averaged_modules().items()
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def _weights_bytes(translator: Translator) -> bytes:
+    # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+    tensors = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in _named_tensors(translator).items()}
+    return safetensors.torch.save(tensors)
+
+
+def _fill(translator: Translator, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy loaded tensors into a new system; names, shapes and types must be the same."""
+    own = _named_tensors(translator)
+    missing, surplus = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if missing or surplus:
+        parts = [f"lacks {_few(missing)}" if missing else "", f"has unknown {_few(surplus)}" if surplus else ""]
+        raise EmoaugError(f"{path} does not fit {translator.name}: it {' and '.join(p for p in parts if p)}")
+    for name, tensor in own.items():
+        loaded = tensors[name]
+        if loaded.shape != tensor.shape or loaded.dtype != tensor.dtype:
+            raise EmoaugError(
+                f"{path} does not fit {translator.name}: {name} is {tuple(loaded.shape)} {loaded.dtype}, "
+                f"its settings ask for {tuple(tensor.shape)} {tensor.dtype}"
+            )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _settings(kind: type, values: dict[str, Any], where: str) -> Any:
+    """Build a settings dataclass from JSON values; every field must be there, known, and of its type."""
+    hints = typing.get_type_hints(kind)
+    fields = [f.name for f in dataclasses.fields(kind) if f.init]
+    unknown, missing = sorted(set(values) - set(fields)), [n for n in fields if n not in values]
+    if unknown:
+        raise EmoaugError(f"{where}: unknown {_few(unknown)}; {kind.__name__} has {', '.join(fields)}. Update emoaug?")
+    if missing:
+        raise EmoaugError(f"{where}: {_few(missing)} missing; {kind.__name__} has {', '.join(fields)}")
+    return kind(**{name: _typed(values[name], hints[name], f"{where}.{name}") for name in fields})
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """A JSON value as the type that a settings field asks for."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    wrong = EmoaugError(f"{where} is {value!r}; it must be {_type_name(hint)}")
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise wrong
+        return _settings(hint, value, where)
+    if origin is typing.Literal:
+        if value in arguments and type(value) in {type(a) for a in arguments}:
+            return value
+    elif origin in (typing.Union, types.UnionType):
+        for choice in arguments:
+            try:
+                return _typed(value, choice, where)
+            except EmoaugError:
+                continue
+    elif origin is tuple and isinstance(value, list):
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_typed(v, arguments[0], where) for v in value)
+        if len(arguments) == len(value):
+            return tuple(_typed(v, a, where) for v, a in zip(value, arguments, strict=True))
+    elif hint is float and type(value) in (int, float):
+        return float(value)
+    elif hint in (int, str, bool, types.NoneType) and type(value) is hint:
+        return value
+    raise wrong
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")

@@ -1,0 +1,214 @@
+"""What a generation writes beside the synthetic pictures: real faces, tables, the contact sheet, the last words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from augment.folders import COLUMNS, FaceTable, write_metadata
+from augment.generation_record import Made
+from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes, write_text
+from augment.plans import plan_summary
+from augment.real_faces import RealFace, safe_stem
+from emoaug import EmoaugError
+
+REJECTED = "rejected.csv"
+SHEET = "contact_sheet.png"
+SHEET_ROWS = 8
+"""Sources on the contact sheet."""
+
+
+@dataclass(frozen=True)
+class GenerateSummary:
+    """What a generation did."""
+
+    out: Path
+    """The dataset folder."""
+    made: int
+    """Synthetic faces in the folder."""
+    real: int
+    """Real faces in the folder."""
+    rejected: dict[str, int]
+    """Faces that were asked for and not made, or real faces left out, by reason."""
+    per_class: dict[str, int]
+    """Faces in the folder, real and synthetic, by class."""
+    notes: tuple[str, ...] = ()
+    """One-line remarks."""
+    already_done: bool = False
+    """The folder was finished before; nothing was done."""
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.items())
+        rejected = f" ({sum(self.rejected.values()):,} rejected: {reasons})" if self.rejected else ""
+        first = f"translated {self.made:,} faces{rejected}"
+        classes = " · ".join(f"{name} {count:,}" for name, count in self.per_class.items())
+        look = f"        look: {self.out}/{SHEET}" if self.made else ""
+        return "\n".join(
+            [
+                f"{self.out}/ was finished before, nothing to do: {first}" if self.already_done else first,
+                f"{self.out}/  {classes}{look}   check: emoaug verify {self.out}/",
+                *self.notes,
+            ]
+        )
+
+
+def fit(picture: np.ndarray, size: int) -> np.ndarray:
+    """Scale a picture (H, W, 3) to (size, size, 3): by area means when it shrinks, linearly when it grows."""
+    if picture.shape[:2] == (size, size):
+        return picture
+    shrinks = min(picture.shape[:2]) >= size
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def check_folder(out: Path, faces: FaceTable, targets: Sequence[str]) -> None:
+    """Raise EmoaugError if labels cannot be folder names, or if the result would lie among its own sources."""
+    for label in [*faces.table["label"].unique(), *targets]:
+        if str(label) in ("", ".", "..") or re.search(r'[/\\\0:*?"<>|]', str(label)) or str(label).startswith("."):
+            raise EmoaugError(f"label {label!r} cannot be the name of a folder; map it to another with --labels")
+    inside = out.resolve().is_relative_to(faces.root.resolve())
+    if inside and "pixels" not in faces.table.columns:
+        raise EmoaugError(f"{out} lies in the folder of the sources, {faces.root}; choose a folder outside it")
+
+
+def picture_names(plan: pd.DataFrame) -> list[str]:
+    """File names TARGET/SOURCE__TARGET_ROW.png of a plan's rows."""
+    stems = {name: safe_stem(str(name)) for name in plan["file_name"].unique()}
+    return [
+        f"{target}/{stems[name]}__{target}_{row:06d}.png"
+        for name, target, row in zip(plan["file_name"], plan["target"], plan["row"], strict=True)
+    ]
+
+
+def write_tables(
+    faces: FaceTable,
+    plan: pd.DataFrame,
+    made: list[Made],
+    real: list[RealFace],
+    out: Path,
+    size: int,
+    origin: dict[str, Any],
+) -> GenerateSummary:
+    """Write the contact sheet, `rejected.csv` and `metadata.csv`.
+
+    Args:
+        faces: the source.
+        plan: the plan, N rows.
+        made: what became of each row of the plan, N entries.
+        real: what became of the real faces.
+        out: the folder.
+        size: side of the synthetic faces, pixels.
+        origin: `system` and `checkpoint_sha256` of the synthetic faces.
+    """
+    sheet = _contact_sheet(faces, plan, made, out, size)
+    if sheet is not None:
+        write_bytes(out / SHEET, sheet)
+    rejected = _rejected(faces, plan, made, real)
+    if len(rejected):
+        write_text(out / REJECTED, rejected.to_csv(index=False, lineterminator="\n"))
+    table = pd.concat([_real_rows(faces, real), _synthetic_rows(faces, plan, made, origin)], ignore_index=True)
+    # Every column of a generated folder is there, also those that a judge fills in later.
+    write_metadata(out, table.assign(accepted=True).reindex(columns=[*COLUMNS, "file_sha256"]))
+    counts = Counter(str(reason) for reason in rejected["rejected"])
+    labels = Counter(str(label) for label in table["label"])
+    return GenerateSummary(
+        out=out,
+        made=sum(bool(entry.file_sha256) for entry in made),
+        real=sum(not face.rejected for face in real),
+        rejected=dict(counts),
+        per_class={name: labels[name] for name in dict.fromkeys([*faces.vocabulary, *labels]) if labels[name]},
+        notes=_notes(faces, plan, made, real, size),
+    )
+
+
+def _real_rows(faces: FaceTable, real: list[RealFace]) -> pd.DataFrame:
+    kept = [face for face in real if not face.rejected]
+    source = faces.table.iloc[[face.index for face in kept]].reset_index(drop=True)
+    rows = source[["label", "subject", "split"]].assign(source_file=source["file_name"], is_synthetic=False)
+    return rows.assign(
+        file_name=[face.name for face in kept],
+        source_sha256=[face.source_sha256 for face in kept],
+        file_sha256=[face.file_sha256 for face in kept],
+    )
+
+
+def _synthetic_rows(faces: FaceTable, plan: pd.DataFrame, made: list[Made], origin: dict[str, Any]) -> pd.DataFrame:
+    kept = [place for place, entry in enumerate(made) if entry.file_sha256]
+    rows = plan.assign(picture=picture_names(plan)).iloc[kept].reset_index(drop=True)
+    source = faces.table.iloc[rows["source_index"].to_numpy()].reset_index(drop=True)
+    asked = rows[["source_label", "condition"]].assign(
+        seed=rows["seed"].astype("Int64"), label=rows["target"], file_name=rows["picture"], is_synthetic=True
+    )
+    return asked.assign(
+        subject=source["subject"],
+        split=source["split"],
+        source_file=source["file_name"],
+        source_sha256=[made[place].source_sha256 for place in kept],
+        file_sha256=[made[place].file_sha256 for place in kept],
+        system=origin["system"],
+        checkpoint_sha256=origin["checkpoint_sha256"],
+    )
+
+
+def _rejected(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list[RealFace]) -> pd.DataFrame:
+    """What was asked for and not made, and what was left out, with the reasons."""
+    old = faces.table[["file_name", "label"]]
+    asked = [
+        (name, target, entry.row, entry.rejected, entry.detail)
+        for entry, name, target in zip(made, plan["file_name"], plan["target"], strict=True)
+        if entry.rejected
+    ]
+    left_out = [
+        (*old.iloc[face.index], None, "real face could not be read", face.rejected) for face in real if face.rejected
+    ]
+    frame = pd.DataFrame([*asked, *left_out], columns=["file_name", "label", "row", "rejected", "reason"])
+    return frame.astype({"row": "Int64"})
+
+
+def _notes(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list[RealFace], size: int) -> tuple[str, ...]:
+    repeats = plan_summary(plan)["repeats"]
+    sizes = [entry.source_size for entry in made if entry.file_sha256 and entry.source_size != (size, size)]
+    squeezed = sum(height != width for height, width in sizes)
+    other_size = sum(face.size != (size, size) for face in real if not face.rejected)
+    synthetic = int(faces.table["is_synthetic"].sum())
+    notes = {
+        f"{len(sizes):,} faces were made from sources scaled to {size}x{size} pixels": len(sizes),
+        f"{squeezed:,} of these sources are not square and were squeezed; emoaug align crops faces": squeezed,
+        f"{other_size:,} real faces are not {size}x{size} pixels and were taken over as they are": other_size,
+        f"{repeats:,} faces repeat another one, because the sources ran out; a range of strengths makes them differ": (
+            repeats
+        ),
+        f"{synthetic:,} synthetic faces of the source folder were not taken over": synthetic,
+        f"{len(faces.rejected):,} files of the source folder could not be used when it was read": len(faces.rejected),
+    }
+    return tuple(text for text, count in notes.items() if count)
+
+
+def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: Path, size: int) -> bytes | None:
+    """A PNG with some sources and what became of them; the same sample for the same plan. None if nothing was made."""
+    kept = np.array([bool(entry.file_sha256) for entry in made], dtype=bool)
+    table = plan.assign(picture=picture_names(plan))[kept].drop_duplicates(["source_index", "target"])
+    if table.empty:
+        return None
+    # Sources that became most; among equals the plan's order, which is shuffled.
+    results = table.groupby("source_index", sort=False).size().sort_values(ascending=False, kind="stable")
+    targets = list(dict.fromkeys(plan["target"]))
+    rows, captions = [], []
+    for source in results.index[:SHEET_ROWS].tolist():
+        own = table[table["source_index"] == source].set_index("target")["picture"]
+        blank = np.full((size, size, 3), 255, dtype=np.uint8)
+        rows.append(
+            [
+                fit(faces.picture(source), size),
+                *(read_picture(out / own[target]) if target in own.index else blank for target in targets),
+            ]
+        )
+        captions.append(safe_stem(str(faces.table["file_name"].iloc[source]), longest=24))
+    return encode_png(contact_sheet(rows, captions, ["source", *targets]))

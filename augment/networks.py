@@ -1,0 +1,101 @@
+"""Layers that several systems share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with instance norm around a skip; (N, C, H, W) in and out.
+
+    Source: the residual block of StarGAN's and LSSL's released generators.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add what the two convolutions say."""
+        return x + self.layers(x)
+
+
+class UpStage(nn.Module):
+    """Twice the side by a 3×3 convolution and a pixel shuffle; (N, C, H, W) to (N, out, 2H, 2W)."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 4 * out_channels, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.InstanceNorm2d(out_channels, affine=True),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Double the side."""
+        return self.layers(x)
+
+
+def tile(condition: Tensor, size: int) -> Tensor:
+    """Repeat conditions (N, K) over a square: (N, K, size, size)."""
+    return condition[:, :, None, None].expand(-1, -1, size, size)
+
+
+def warp(faces: Tensor, flow: Tensor) -> Tensor:
+    """Move pixels: each output pixel takes the colour found at its own place plus the flow there.
+
+    Args:
+        faces: (N, C, H, W).
+        flow: x, y displacement, (N, 2, H, W), in units in which the picture is 2 wide.
+
+    Returns:
+        (N, C, H, W), bilinear, border colours repeated outside.
+    """
+    n, _, height, width = faces.shape
+    identity = torch.eye(2, 3, device=faces.device, dtype=torch.float32).expand(n, 2, 3)
+    grid = F.affine_grid(identity, [n, 1, height, width], align_corners=False) + flow.float().permute(0, 2, 3, 1)
+    moved = F.grid_sample(faces.float(), grid, padding_mode="border", align_corners=False)
+    return moved.to(faces.dtype)
+
+
+def augment_for_critic(samples: Tensor, strength: float = 1.0) -> Tensor:
+    """Differentiable augmentation of what the critic sees, real and fake alike: brightness, contrast, shift, cut-out.
+
+    Args:
+        samples: (N, C, H, W) in [-1, 1]; brightness and contrast touch the first three channels only.
+        strength: 0 changes nothing, 1 is the source's.
+
+    Returns:
+        (N, C, H, W).
+
+    Source: Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020.
+    """
+    if strength == 0:
+        return samples
+    n, _, height, width = samples.shape
+    device = samples.device
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.rand(n, 1, 1, 1, device=device) * (high - low) + low
+
+    colour, rest = samples[:, :3], samples[:, 3:]
+    mean = colour.mean((1, 2, 3), keepdim=True)
+    colour = (colour - mean) * draw(1 - 0.5 * strength, 1 + 0.5 * strength) + mean + draw(-0.5, 0.5) * strength
+    samples = torch.cat([colour, rest], 1)
+    shift = torch.cat([draw(-1, 1), draw(-1, 1)], 1) * (0.25 * strength)
+    samples = warp(samples, shift.expand(n, 2, height, width))
+    # The hole is a product of two soft steps, so that no index arithmetic waits for the device.
+    side = 0.5 * strength
+    y = torch.linspace(-1, 1, height, device=device).view(1, 1, height, 1)
+    x = torch.linspace(-1, 1, width, device=device).view(1, 1, 1, width)
+    hole = ((y - draw(-1, 1)).abs() < side) & ((x - draw(-1, 1)).abs() < side)
+    return samples * (~hole).to(samples.dtype)

@@ -1,0 +1,113 @@
+"""Bring the real faces into the folder of the synthetic ones, and name the files of both."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from augment.folders import FaceTable
+from augment.pictures import encode_png, write_bytes
+from emoaug import EmoaugError
+
+IncludeReal = Literal["link", "copy", "no"]
+
+
+@dataclass(frozen=True)
+class RealFace:
+    """What became of one real face."""
+
+    index: int
+    """Its place in the source's table."""
+    name: str
+    """Its file name in the new folder."""
+    source_sha256: str = ""
+    file_sha256: str = ""
+    size: tuple[int, int] = (0, 0)
+    """Height and width, pixels."""
+    rejected: str = ""
+    """Why it was left out; empty if it was not."""
+
+
+def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, taken: list[str]) -> list[RealFace]:
+    """Bring the real faces into the folder, in the order of the table; those that cannot be decoded are left out.
+
+    Args:
+        faces: the source.
+        out: the folder.
+        how: as hard links (as copies where the disk cannot link), as copies, or not.
+        threads: pictures read at one time.
+        taken: file names that the synthetic faces use.
+    """
+    if how == "no":
+        return []
+    indices = np.flatnonzero(~faces.table["is_synthetic"].to_numpy(dtype=bool)).tolist()
+    names = _real_names(faces, indices, taken)
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda i, name: _add_real_face(faces, i, out, name, how), indices, names))
+
+
+def _add_real_face(faces: FaceTable, index: int, out: Path, name: str, how: IncludeReal) -> RealFace:
+    try:
+        picture, source_sha256 = faces.picture(index), faces.sha256(index)
+    except (EmoaugError, OSError) as error:
+        return RealFace(index, name, rejected=str(error))
+    target, size = out / name, (picture.shape[0], picture.shape[1])
+    if "pixels" in faces.table.columns:
+        data = encode_png(picture)
+        write_bytes(target, data)
+        return RealFace(index, name, source_sha256, hashlib.sha256(data).hexdigest(), size)
+    source = faces.path(index).resolve()
+    if how == "copy" or not _link(source, target):
+        write_bytes(target, source.read_bytes())
+    return RealFace(index, name, source_sha256, source_sha256, size)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Make target a hard link to source; False where that is not possible."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if target.exists():
+            if target.samefile(source):
+                return True
+            target.unlink()
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def _real_names(faces: FaceTable, indices: list[int], taken: list[str]) -> list[str]:
+    """CLASS/NAME of real faces; where two would get the same, the later ones get their old folders' names in front."""
+    # In lower case, because some disks do not tell A.png from a.png.
+    used = {name.lower() for name in taken}
+    written_as_png = "pixels" in faces.table.columns
+    names = []
+    for i in indices:
+        label, old = str(faces.table["label"].iloc[i]), str(faces.table["file_name"].iloc[i])
+        end = ".png" if written_as_png else Path(old).suffix
+        choices = [
+            safe_stem(old, longest=200),
+            safe_stem(old.replace("/", "_"), longest=200),
+            f"{safe_stem(old)}_{i:06d}",
+        ]
+        name = next(
+            (n for stem in choices if (n := f"{label}/{stem}{end}").lower() not in used), f"{label}/real_{i:06d}{end}"
+        )
+        used.add(name.lower())
+        names.append(name)
+    return names
+
+
+def safe_stem(file_name: str, longest: int = 120) -> str:
+    """The last part of a path without its ending and without signs that trouble shells or disks."""
+    stem = file_name.rsplit("/", 1)[-1]
+    stem = stem.rsplit(".", 1)[0] if "." in stem[1:] else stem
+    # File names have at most 255 bytes, and a letter up to 4.
+    return re.sub(r"[^\w.\-]+", "_", stem).lstrip(".").encode()[:longest].decode(errors="ignore") or "face"

@@ -1,0 +1,159 @@
+"""The one interface of all published systems, and what the trainer and the generator may ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from emoaug import EmoaugError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training faces on the device.
+
+    Shapes: faces (N, 3, H, W) float32 in [-1, 1]; conditions (N, K) float32 in [0, 1], what each face shows;
+    targets (N, K) float32 in [0, 1], what each face is asked to show; landmarks (N, L, 2) float32 in [-1, 1], x then
+    y, the picture's left and upper edge at -1.
+    """
+
+    faces: Tensor
+    conditions: Tensor
+    targets: Tensor
+    landmarks: Tensor
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training run stands."""
+
+    step: int
+    """Steps done, from 0."""
+    steps: int
+    """Steps in the whole run."""
+
+    @property
+    def share(self) -> float:
+        """Share of the run that is done, in [0, 1)."""
+        return self.step / max(1, self.steps)
+
+
+LossFunction = Callable[[Batch, Progress], tuple[Tensor, dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser, what it trains, and when it steps."""
+
+    name: str
+    modules: list[nn.Module]
+    """The parameters that this phase trains."""
+    loss: LossFunction
+    """Gives the loss to minimise and the terms to log, each a scalar tensor."""
+    every: int = 1
+    """Runs on every n-th step."""
+    learning_rate_factor: float = 1.0
+    """Multiplies the run's learning rate."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's running averages."""
+    clip_norm: float | None = None
+    """Largest gradient norm, or None for no limit."""
+
+
+@dataclass(frozen=True)
+class SystemInfo:
+    """What a reader wants to know of a system before choosing it."""
+
+    title: str
+    paper: str
+    needs: str
+    """What the training data must have."""
+    abilities: tuple[str, ...] = field(default=("translate",))
+
+
+class Translator(nn.Module):
+    """A published system: networks, objective, and how it changes a face.
+
+    Subclasses set `name`, `info` and `settings_class`, build their networks in the constructor and implement
+    `phases()` and `translate()`. Modules listed by `averaged_modules()` are the ones that make faces; the trainer
+    keeps an exponential moving average of their weights and checkpoints hold that average.
+
+    Args:
+        condition_names: what each entry of a condition asks for, in order; saved with every checkpoint.
+        settings: the system's frozen dataclass of options; has at least `size`, the side of its square faces, pixels.
+    """
+
+    name: ClassVar[str]
+    info: ClassVar[SystemInfo]
+    settings_class: ClassVar[type]
+    configurations: ClassVar[dict[str, Any]]
+    """Named settings, at least `paper` and `compact`."""
+
+    def __init__(self, condition_names: tuple[str, ...], settings: Any) -> None:
+        super().__init__()
+        if len(condition_names) < 2:
+            raise EmoaugError(f"a system needs at least two expressions, got {list(condition_names)}; add pictures of another")
+        self.condition_names = tuple(condition_names)
+        self.settings = settings
+
+    @property
+    def size(self) -> int:
+        """Side of the square faces this translator takes and gives, pixels."""
+        return int(self.settings.size)
+
+    def phases(self) -> list[Phase]:
+        """What the trainer does in each step, in order."""
+        raise self._cannot("be trained step by step")
+
+    def averaged_modules(self) -> dict[str, nn.Module]:
+        """The modules that make faces, by name; a checkpoint holds these and no others."""
+        raise self._cannot("be saved")
+
+    def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
+        """Change the expression of faces.
+
+        Args:
+            faces: (N, 3, size, size) float32 in [-1, 1].
+            condition: (N, K) float32 in [0, 1], in the order of `condition_names`.
+
+        Returns:
+            Faces, (N, 3, size, size) float32 in [-1, 1].
+        """
+        raise self._cannot("translate")
+
+    def sample(self, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """Make new faces (N, 3, size, size) in [-1, 1] of the expressions asked for by condition (N, K)."""
+        raise self._cannot("sample")
+
+    def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
+        """Give the people of one set of faces the look of another, both (N, 3, size, size) in [-1, 1]."""
+        raise self._cannot("recombine")
+
+    def condition(self, names: list[str]) -> Tensor:
+        """One-hot conditions (N, K) for expression names."""
+        unknown = sorted(set(names) - set(self.condition_names))
+        if unknown:
+            raise EmoaugError(
+                f"this {self.name} was not trained on {', '.join(unknown)}; it knows {', '.join(self.condition_names)}"
+            )
+        index = torch.tensor([self.condition_names.index(n) for n in names], dtype=torch.long)
+        return nn.functional.one_hot(index, len(self.condition_names)).float()
+
+    def check(self, faces: Tensor, condition: Tensor) -> None:
+        """Raise EmoaugError unless shapes and sizes fit `translate`."""
+        if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, self.size, self.size):
+            raise EmoaugError(
+                f"faces have shape {tuple(faces.shape)}; this {self.name} takes (N, 3, {self.size}, {self.size})"
+            )
+        if tuple(condition.shape) != (len(faces), len(self.condition_names)):
+            raise EmoaugError(
+                f"condition has shape {tuple(condition.shape)}; "
+                f"{len(faces)} faces of this {self.name} need ({len(faces)}, {len(self.condition_names)})"
+            )
+
+    def _cannot(self, what: str) -> EmoaugError:
+        return EmoaugError(f"{self.name} cannot {what}; it can {', '.join(self.info.abilities)}")

@@ -1,0 +1,405 @@
+"""LSSL: one encoder and decoder change the expression of a face and of its landmark heat map together.
+
+Source: Bozorgtabar, Rad, Ekenel, Thiran, "Learn to Synthesize and Synthesize to Learn", CVIU 2019 (arXiv 1905.00286),
+and the networks, weights and schedule of its authors' release. `paper` keeps the published networks; `compact` keeps
+the objective and changes what small data and CPUs need: narrower networks, a decoder that says how to move and repaint
+the source's pixels instead of painting the whole face, and a critic that is regularised and augmented. Of the release,
+two faults are left out: face and heat map flipped apart, and targets that equal what the face shows. The paper's
+face-parsing term is not in the release; its form here is our own reading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment import landmarks, losses
+from augment.networks import ResidualBlock, UpStage, augment_for_critic, tile, warp
+
+from .base import Batch, Phase, Progress, SystemInfo, Translator
+
+
+@dataclass(frozen=True)
+class LSSLSettings:
+    """Networks and objective of LSSL."""
+
+    size: int = 64
+    """Side of the faces, pixels."""
+    width: int = 16
+    """Channels of the encoder's first layer and of the decoder's last."""
+    depth: int = 3
+    """Halvings between the face and the bottleneck, in which the condition enters."""
+    widest: int = 128
+    """Channels in the bottleneck, and the most in the encoder."""
+    residual_blocks: int = 4
+    """Residual blocks in the bottleneck."""
+    kernel: int = 5
+    """Side of the first and last convolutions, pixels."""
+    heat_channels: int = 1
+    """Channels in which the heat map is given and asked for."""
+    output: Literal["composed", "direct"] = "composed"
+    """`direct` paints the face; `composed` moves the source's pixels and paints over them where a mask says so."""
+    critic_width: int = 32
+    """Channels of the critic's first layer; they double with each halving."""
+    critic_depth: int = 4
+    """Halvings in the critic."""
+    critic_leak: float = 0.2
+    """Slope of the critic's leaky ReLUs below zero."""
+    adversarial: Literal["logistic", "hinge", "wasserstein"] = "logistic"
+    """Form of the adversarial terms."""
+    penalty: Literal["r1", "wgan-gp"] = "r1"
+    """What holds the critic's gradient."""
+    penalty_weight: float = 0.2
+    """Weight of that penalty."""
+    penalty_every: int = 8
+    """Steps between two penalties; the weight is multiplied by it."""
+    generator_every: int = 1
+    """Critic updates for one generator update."""
+    critic_augmentation: float = 0.3
+    """Strength of the differentiable augmentation of what the critic sees, 0 to 1."""
+    conditional_critic: bool = True
+    """Whether real or made is asked for each expression apart, and a real face under a wrong expression counts as made.
+    Without it the attribute head alone asks for the expression, and on little data the generator learns to fool that
+    head with changes that nobody sees."""
+    attribute_weight: float = 0.5
+    """Weight of the expression that the critic reads off the face."""
+    bidirectional_weight: float = 1.5
+    """Weight of the cycle on face, heat map and latent feature."""
+    identity_weight: float = 0.5
+    """Weight of the distance between source and result, face and heat map."""
+    parsing_weight: float = 0.5
+    """Weight of the parts of the face staying where they are."""
+    ramp: float = 0.2
+    """Share of the run over which cycle, identity and parsing rise to their weights. At full weight from the start
+    they hold a generator that begins at the identity there."""
+
+
+class Translation(NamedTuple):
+    """A translated face and its heat map."""
+
+    faces: Tensor
+    heat: Tensor
+
+
+class Encoder(nn.Module):
+    """Face and heat map (N, 3 + heat, S, S) to features (N, widest, S / 2^depth, S / 2^depth); sees no condition."""
+
+    def __init__(self, settings: LSSLSettings) -> None:
+        super().__init__()
+        channels = settings.width
+        layers: list[nn.Module] = [
+            nn.Conv2d(3 + settings.heat_channels, channels, settings.kernel, padding=settings.kernel // 2, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+            nn.ReLU(inplace=True),
+        ]
+        for _ in range(settings.depth):
+            wider = min(2 * channels, settings.widest)
+            layers += [
+                nn.Conv2d(channels, wider, 4, 2, 1, bias=False),
+                nn.InstanceNorm2d(wider, affine=True),
+                nn.ReLU(inplace=True),
+            ]
+            channels = wider
+        layers += [ResidualBlock(channels) for _ in range(settings.residual_blocks)]
+        self.layers = nn.Sequential(*layers)
+        self.out_channels = channels
+
+    def forward(self, faces: Tensor, heat: Tensor) -> Tensor:
+        """Encode a face with its heat map."""
+        return self.layers(torch.cat([faces, heat], 1))
+
+
+class Decoder(nn.Module):
+    """Features and condition to a face and its heat map."""
+
+    max_flow: ClassVar[float] = 0.25
+    """Farthest that `composed` moves a pixel, the picture being 2 wide."""
+
+    def __init__(self, settings: LSSLSettings, channels: int, classes: int) -> None:
+        super().__init__()
+        self.composed = settings.output == "composed"
+        channels += classes
+        stages = []
+        for level in range(settings.depth):
+            narrower = channels // 2 if level < settings.depth - 1 else settings.width
+            stages.append(UpStage(channels, narrower))
+            channels = narrower
+        self.stages = nn.ModuleList(stages)
+        self.face = nn.Conv2d(channels, 3, settings.kernel, padding=settings.kernel // 2, bias=False)
+        self.heat = nn.Conv2d(channels, settings.heat_channels, settings.kernel, padding=settings.kernel // 2, bias=False)
+        if self.composed:
+            self.mask = nn.Conv2d(channels, 1, settings.kernel, padding=settings.kernel // 2)
+            # Motion is decided on a coarse grid: a face moves in patches, and single pixels must not.
+            self.flow = nn.Conv2d(self.stages[0].layers[2].num_features, 2, 3, padding=1)
+            nn.init.zeros_(self.flow.weight)
+            nn.init.zeros_(self.flow.bias)
+            nn.init.constant_(self.mask.bias, -2.0)
+
+    def forward(self, features: Tensor, condition: Tensor, source: Tensor) -> Translation:
+        """Decode features (N, C, s, s) for conditions (N, K), given the source faces (N, 3, S, S)."""
+        x = torch.cat([features, tile(condition, features.shape[-1])], 1)
+        for level, stage in enumerate(self.stages):
+            x = stage(x)
+            if level == 0:
+                coarse = x
+        faces = torch.tanh(self.face(x))
+        heat = torch.tanh(self.heat(x))
+        if not self.composed:
+            return Translation(faces, heat)
+        flow = self.max_flow * torch.tanh(self.flow(coarse).float())
+        # Without this the cheapest motion is to shift the whole picture.
+        flow = flow - flow.mean((2, 3), keepdim=True)
+        flow = F.interpolate(flow, size=source.shape[-2:], mode="bilinear", align_corners=False)
+        mask = torch.sigmoid(self.mask(x))
+        return Translation((1 - mask) * warp(source, flow) + mask * faces, heat)
+
+
+class Critic(nn.Module):
+    """Patches of face and heat map (N, 3 + heat, S, S): real or made (N, 1, s, s), and the expression (N, K).
+
+    The conditional form has one map of real or made for each expression (StarGAN v2, Choi et al. 2020, sec. 2.1).
+    """
+
+    def __init__(self, settings: LSSLSettings, classes: int) -> None:
+        super().__init__()
+        channels, layers = 3 + settings.heat_channels, []
+        for level in range(settings.critic_depth):
+            wider = settings.critic_width * 2**level
+            layers += [nn.Conv2d(channels, wider, 4, 2, 1), nn.LeakyReLU(settings.critic_leak)]
+            channels = wider
+        side = settings.size // 2**settings.critic_depth
+        self.body = nn.Sequential(*layers)
+        for layer in self.body[::2]:
+            # Without norms, torch's own initial weights would let little of a face through four layers, and the critic
+            # would need most of a short run to wake up.
+            nn.init.kaiming_normal_(layer.weight, a=settings.critic_leak)
+            nn.init.zeros_(layer.bias)
+        self.real = nn.Conv2d(channels, classes if settings.conditional_critic else 1, 3, padding=1, bias=False)
+        self.attribute = nn.Linear(channels * side * side, classes)
+
+    def forward(self, samples: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge patches as pictures of a condition (N, K), and read the expression."""
+        features = self.body(samples)
+        return self.choose(self.real(features), condition), self.attribute(features.flatten(1))
+
+    def choose(self, maps: Tensor, condition: Tensor) -> Tensor:
+        """The map for the condition, (N, 1, s, s); blends weigh the maps."""
+        if maps.shape[1] == 1:
+            return maps
+        return (maps * condition[:, :, None, None]).sum(1, keepdim=True)
+
+
+class LandmarkNetwork(nn.Module):
+    """Draws the heat map and the parts of a face from its pixels, so that a trained translator needs no landmarks.
+
+    Takes faces (N, 3, S, S); gives a heat map (N, 1, S, S) in [-1, 1] and logits of the parts (N, parts, S/2, S/2).
+    """
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+
+        def block(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.InstanceNorm2d(out, affine=True), nn.ReLU(True)
+            )
+
+        self.fine = nn.Sequential(nn.PixelUnshuffle(2), block(12, width))
+        self.coarse = nn.Sequential(
+            block(width, 2 * width, 2), block(2 * width, 3 * width, 2), block(3 * width, 3 * width), UpStage(3 * width, 2 * width)
+        )
+        self.up = UpStage(2 * width, width)
+        self.heat = nn.Conv2d(width, 4, 3, padding=1)
+        self.parts = nn.Conv2d(width, 1 + len(landmarks.REGIONS), 3, padding=1)
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw heat map and parts."""
+        fine = self.fine(faces)
+        x = fine + self.up(self.coarse(fine))
+        return torch.tanh(F.pixel_shuffle(self.heat(x), 2)), self.parts(x)
+
+
+class LSSL(Translator):
+    """Learn to Synthesize and Synthesize to Learn; see the module's docstring."""
+
+    name = "lssl"
+    info = SystemInfo(
+        title="LSSL",
+        paper="Bozorgtabar et al., Learn to Synthesize and Synthesize to Learn, CVIU 2019, arXiv 1905.00286",
+        needs="aligned faces of at least two expressions, with their landmarks; no pairs",
+    )
+    settings_class = LSSLSettings
+    configurations: ClassVar[dict[str, Any]] = {
+        "compact": LSSLSettings(),
+        "paper": LSSLSettings(
+            size=128,
+            width=64,
+            depth=4,
+            widest=1024,
+            residual_blocks=6,
+            kernel=7,
+            heat_channels=3,
+            output="direct",
+            critic_width=64,
+            critic_depth=6,
+            critic_leak=0.01,
+            adversarial="wasserstein",
+            penalty="wgan-gp",
+            penalty_weight=10,
+            penalty_every=1,
+            conditional_critic=False,
+            attribute_weight=1,
+            generator_every=5,
+            critic_augmentation=0,
+            bidirectional_weight=10,
+            identity_weight=10,
+            parsing_weight=0,
+            ramp=0,
+        ),
+    }
+    settings: LSSLSettings
+
+    def __init__(self, condition_names: tuple[str, ...], settings: LSSLSettings | None = None) -> None:
+        super().__init__(condition_names, settings or LSSLSettings())
+        classes = len(self.condition_names)
+        self.encoder = Encoder(self.settings)
+        self.decoder = Decoder(self.settings, self.encoder.out_channels, classes)
+        self.critic = Critic(self.settings, classes)
+        self.landmark_network = LandmarkNetwork()
+
+    def averaged_modules(self) -> dict[str, nn.Module]:
+        """Encoder, decoder and the network that draws the heat map."""
+        return {"encoder": self.encoder, "decoder": self.decoder, "landmark_network": self.landmark_network}
+
+    def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
+        """Change the expression of faces (N, 3, size, size) in [-1, 1] to conditions (N, K) in [0, 1]."""
+        self.check(faces, condition)
+        heat = self._channels(self.landmark_network(faces)[0])
+        return self.decoder(self.encoder(faces, heat), condition, faces).faces.float().clamp(-1, 1)
+
+    def phases(self) -> list[Phase]:
+        """Critic, its gradient penalty, the landmark network, then encoder and decoder."""
+        s = self.settings
+        betas = (0.5, 0.999) if s.adversarial == "wasserstein" else (0.0, 0.99)
+        return [
+            Phase("critic", [self.critic], self.critic_loss, betas=betas),
+            Phase("penalty", [self.critic], self.penalty_loss, every=s.penalty_every, betas=betas),
+            Phase("landmarks", [self.landmark_network], self.landmark_loss, learning_rate_factor=5.0, betas=(0.9, 0.99)),
+            Phase("generator", [self.encoder, self.decoder], self.generator_loss, every=s.generator_every, betas=betas),
+        ]
+
+    # What a training face brings along
+
+    def _channels(self, heat: Tensor) -> Tensor:
+        return heat.expand(-1, self.settings.heat_channels, -1, -1)
+
+    def heat_maps(self, batch: Batch) -> Tensor:
+        """Heat maps (N, heat_channels, size, size) from landmarks, or from the network for faces that have none."""
+        known = batch.landmarks.isfinite().all((1, 2))
+        heat = landmarks.heat_maps(batch.landmarks[:, list(landmarks.FACE_49)].nan_to_num(), self.size)
+        if not bool(known.all()):
+            with torch.no_grad():
+                heat = torch.where(known.view(-1, 1, 1, 1), heat, self.landmark_network(batch.faces)[0].float())
+        return self._channels(heat)
+
+    # The terms of the objective
+
+    def _stack(self, translation: Translation) -> Tensor:
+        stacked = torch.cat([translation.faces, translation.heat], 1)
+        return augment_for_critic(stacked, self.settings.critic_augmentation)
+
+    def _translate_pair(self, source: Translation, features: Tensor, condition: Tensor) -> Translation:
+        return self.decoder(features, condition, source.faces)
+
+    def critic_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Tell real pairs from translated ones, and read the expression off the real."""
+        source = Translation(batch.faces, self.heat_maps(batch))
+        with torch.no_grad():
+            result = self._translate_pair(source, self.encoder(*source), batch.targets)
+        real, expression = self.critic(self._stack(source), batch.conditions)
+        fake, _ = self.critic(self._stack(result), batch.targets)
+        if self.settings.conditional_critic:
+            wrong, _ = self.critic(self._stack(source), batch.targets)
+            fake = torch.cat([fake, wrong])
+        adversarial = losses.critic_loss(real, fake, self.settings.adversarial)
+        attribute = losses.soft_cross_entropy(expression, batch.conditions)
+        return adversarial + self.settings.attribute_weight * attribute, {
+            "critic": adversarial,
+            "critic_attribute": attribute,
+        }
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Hold the critic's gradient: R1 at real pairs, or WGAN-GP between real and translated ones."""
+        s = self.settings
+        source = Translation(batch.faces, self.heat_maps(batch))
+
+        def judge(samples: Tensor) -> Tensor:
+            return self.critic(samples, batch.conditions)[0].mean((1, 2, 3))
+
+        if s.penalty == "r1":
+            penalty = losses.r1_penalty(judge, self._stack(source))
+        else:
+            with torch.no_grad():
+                result = self._translate_pair(source, self.encoder(*source), batch.targets)
+            penalty = losses.gradient_penalty(judge, self._stack(source), self._stack(result))
+        return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
+
+    def landmark_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Draw heat map and parts as the landmarks say; faces without landmarks do not count."""
+        known = batch.landmarks.isfinite().all((1, 2))
+        points = batch.landmarks.nan_to_num()
+        heat, parts = self.landmark_network(batch.faces)
+        wanted = landmarks.heat_maps(points[:, list(landmarks.FACE_49)], self.size)
+        regions = landmarks.region_maps(points, self.size // 2)
+        each = (heat - wanted).square().mean((1, 2, 3)) + 0.1 * F.cross_entropy(
+            parts.float(), regions, reduction="none"
+        ).mean((1, 2))
+        loss = (each * known).sum() / known.sum().clamp_min(1)
+        return loss, {"landmarks": loss}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Fool the critic, show the target, come back again, stay the same person."""
+        s = self.settings
+        ramp = 1.0 if s.ramp == 0 else min(1.0, progress.share / s.ramp)
+        source = Translation(batch.faces, self.heat_maps(batch))
+        features = self.encoder(*source)
+        result = self._translate_pair(source, features, batch.targets)
+        fake, expression = self.critic(self._stack(result), batch.targets)
+        terms = {
+            "adversarial": losses.generator_loss(fake, s.adversarial),
+            "attribute": losses.soft_cross_entropy(expression, batch.targets),
+        }
+        loss = terms["adversarial"] + s.attribute_weight * terms["attribute"]
+        recovered = None
+        if s.bidirectional_weight > 0:
+            result_features = self.encoder(*result)
+            recovered = self._translate_pair(result, result_features, batch.conditions)
+            terms["cycle_face"] = F.l1_loss(recovered.faces, source.faces)
+            terms["cycle_heat"] = F.l1_loss(recovered.heat, source.heat)
+            terms["cycle_latent"] = F.l1_loss(result_features, features)
+            cycle = terms["cycle_face"] + terms["cycle_heat"] + terms["cycle_latent"]
+            loss = loss + ramp * s.bidirectional_weight * cycle
+        terms["change"] = F.l1_loss(result.faces, source.faces)
+        terms["change_heat"] = F.l1_loss(result.heat, source.heat)
+        loss = loss + ramp * s.identity_weight * (terms["change"] + terms["change_heat"])
+        if s.parsing_weight > 0:
+            terms["parsing"] = self.parsing_loss(source, result, recovered)
+            loss = loss + ramp * s.parsing_weight * terms["parsing"]
+        return loss, terms
+
+    def parsing_loss(self, source: Translation, result: Translation, recovered: Translation | None) -> Tensor:
+        """Distance of the parts of faces, as probabilities.
+
+        The result keeps the parts that an expression does not move (background, skin, nose); the recovered face keeps
+        them all. The paper names the term and not its form; this is our reading.
+        """
+        # The landmark network is a fixed measure here: the generator phase does not train it.
+        wanted = self.landmark_network(source.faces)[1].float().softmax(1).detach()
+        shown = self.landmark_network(result.faces)[1].float().softmax(1)
+        loss = F.l1_loss(shown[:, :3], wanted[:, :3])
+        if recovered is not None:
+            loss = loss + F.l1_loss(self.landmark_network(recovered.faces)[1].float().softmax(1), wanted)
+        return loss

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from augment import losses
+from augment.landmarks import FACE_49, heat_maps
+from augment.systems.base import Progress
+from augment.systems.lssl import LSSL, Translation
+
+from .test_registry import build, make_batch
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_published_configuration_has_the_published_parameter_counts():
+    with torch.device("meta"):
+        paper = LSSL(tuple("abcdefg"), LSSL.configurations["paper"])
+    assert count(paper.encoder) == 124_434_688
+    assert count(paper.decoder) == 25_383_288
+    assert count(paper.critic) == 44_781_511
+
+
+def test_the_encoder_sees_no_condition_and_the_decoder_does():
+    translator = build("lssl")
+    batch = make_batch()
+    heat = translator.heat_maps(batch)
+    features = translator.encoder(batch.faces, heat)
+    assert features.shape == (4, 128, 4, 4)
+    one = translator.decoder(features, batch.conditions, batch.faces).heat
+    other = translator.decoder(features, batch.targets, batch.faces).heat
+    assert (one - other).abs().max() > 0
+
+
+def test_heat_maps_come_from_landmarks_and_where_there_are_none_from_the_network():
+    translator, batch = build("lssl"), make_batch(landmarks=False)
+    heat = translator.heat_maps(batch)
+    torch.testing.assert_close(heat[1:], heat_maps(batch.landmarks[1:, list(FACE_49)], 32))
+    torch.testing.assert_close(heat[:1], translator.landmark_network(batch.faces)[0][:1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("output", ["composed", "direct"])
+def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
+    settings = replace(
+        LSSL.configurations["compact"], size=32, output=output, critic_augmentation=0.0, ramp=0.5,
+        attribute_weight=2.0, bidirectional_weight=3.0, identity_weight=5.0, parsing_weight=7.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    translator = LSSL(("a", "b", "c"), settings)
+    loss, terms = translator.generator_loss(make_batch(), Progress(100, 1000))
+    cycle = terms["cycle_face"] + terms["cycle_heat"] + terms["cycle_latent"]
+    identity = terms["change"] + terms["change_heat"]
+    # A fifth of the ramp is done, so the terms that hold the face count a fifth.
+    expected = terms["adversarial"] + 2 * terms["attribute"] + 0.2 * (3 * cycle + 5 * identity + 7 * terms["parsing"])
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("term", ["bidirectional", "parsing"])
+def test_a_term_of_weight_nought_is_not_computed(term):
+    settings = replace(LSSL.configurations["compact"], size=32, **{f"{term}_weight": 0.0})
+    _, terms = LSSL(("a", "b", "c"), settings).generator_loss(make_batch(), Progress(0, 10))
+    assert not [name for name in terms if name.startswith("cycle" if term == "bidirectional" else term)]
+
+
+def test_conditional_critic_counts_a_real_face_under_a_wrong_expression_as_made():
+    translator = build("lssl")
+    translator.settings = replace(translator.settings, critic_augmentation=0.0, attribute_weight=0.0)
+    batch = make_batch()
+    source = Translation(batch.faces, translator.heat_maps(batch))
+    stacked = torch.cat([source.faces, source.heat], 1)
+    with torch.no_grad():
+        loss, _ = translator.critic_loss(batch, Progress(0, 10))
+        result = translator.decoder(translator.encoder(*source), batch.targets, batch.faces)
+        real, _ = translator.critic(stacked, batch.conditions)
+        wrong, _ = translator.critic(stacked, batch.targets)
+        fake, _ = translator.critic(torch.cat([result.faces, result.heat], 1), batch.targets)
+    torch.testing.assert_close(loss, losses.critic_loss(real, torch.cat([fake, wrong])))
+
+
+def test_motion_never_shifts_the_whole_picture():
+    translator = build("lssl")
+    torch.nn.init.constant_(translator.decoder.flow.bias, 3.0)
+    torch.nn.init.constant_(translator.decoder.mask.bias, -50.0)
+    torch.nn.init.zeros_(translator.decoder.mask.weight)
+    batch = make_batch()
+    with torch.inference_mode():
+        result = translator.translate(batch.faces, batch.targets)
+    torch.testing.assert_close(result, batch.faces, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,39 @@
+import torch
+
+from augment.networks import ResidualBlock, UpStage, augment_for_critic, tile, warp
+
+
+def test_warp_by_whole_pixels_moves_the_picture():
+    faces = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    flow = torch.zeros(2, 2, 8, 8)
+    torch.testing.assert_close(warp(faces, flow), faces)
+    flow[:, 0] = 2 / 8  # one pixel: each output pixel looks one to the right
+    torch.testing.assert_close(warp(faces, flow)[..., :-1], faces[..., 1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(warp(faces, flow)[..., -1], faces[..., -1], atol=1e-5, rtol=1e-5)
+
+
+def test_critic_augmentation_varies_samples_and_passes_gradients():
+    torch.manual_seed(0)
+    samples = torch.rand(16, 4, 16, 16, requires_grad=True)
+    assert augment_for_critic(samples, 0) is samples
+    changed = augment_for_critic(samples, 1.0)
+    assert changed.shape == samples.shape
+    assert (changed - samples).abs().mean((1, 2, 3)).min() > 0.01
+    changed.sum().backward()
+    assert (samples.grad != 0).float().mean() > 0.4
+
+
+def test_critic_augmentation_leaves_brightness_of_the_heat_map():
+    torch.manual_seed(0)
+    samples = torch.ones(8, 4, 16, 16)
+    changed = augment_for_critic(samples, 1.0)
+    assert set(changed[:, 3].round(decimals=4).unique().tolist()) <= {0.0, 1.0}
+    assert len(changed[:, 0].unique()) > 4
+
+
+def test_shapes_of_blocks():
+    x = torch.rand(2, 8, 6, 6)
+    assert ResidualBlock(8)(x).shape == x.shape
+    assert UpStage(8, 5)(x).shape == (2, 5, 12, 12)
+    condition = torch.rand(2, 3)
+    assert torch.equal(tile(condition, 4)[:, :, 2, 1], condition)
