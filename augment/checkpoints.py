@@ -90,7 +90,7 @@ def load_translator(
     folder = _checkpoint_folder(folder)
     config = read_config(folder)
     system = _system(config["system"], systems)
-    settings = _settings(system.settings_class, config["settings"], f"{folder / CONFIG}: settings")
+    settings = settings_from(system.settings_class, config["settings"], f"{folder / CONFIG}: settings")
     try:
         translator = system(tuple(config["condition_names"]), settings)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
@@ -210,7 +210,7 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _settings(kind: type, values: dict[str, Any], where: str) -> Any:
+def settings_from(kind: type, values: dict[str, Any], where: str) -> Any:
     """Build a settings dataclass from JSON values; every field must be there, known, and of its type."""
     hints = typing.get_type_hints(kind)
     fields = [f.name for f in dataclasses.fields(kind) if f.init]
@@ -229,7 +229,7 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise wrong
-        return _settings(hint, value, where)
+        return settings_from(hint, value, where)
     if origin is typing.Literal:
         if value in arguments and type(value) in {type(a) for a in arguments}:
             return value

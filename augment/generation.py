@@ -31,22 +31,18 @@ from augment.generation_folder import (
     write_tables,
 )
 from augment.generation_record import (
+    KIND,
     PLAN,
     RECORD,
     Made,
     Record,
-    check_same_run,
     clear_up,
-    explained_errors,
-    locked,
-    read_run,
-    remove_temporary_files,
     still_there,
-    write_run,
 )
 from augment.pictures import encode_png, is_grey, write_bytes, write_text
 from augment.plans import check_plan, condition_array, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces
+from augment.runs import check_same_run, explained_errors, locked, read_run, remove_temporary_files, write_run
 from augment.systems.base import Translator
 from emoaug import EmoaugError, __version__
 
@@ -142,7 +138,7 @@ def generate(
             "vocabulary": list(faces.vocabulary),
             "versions": _versions(),
         }
-        write_run(out, run)
+        write_run(out, KIND, run)
         write_text(out / PLAN, plan_text)
         remove_temporary_files(out)
         record = Record(out / RECORD)
@@ -152,7 +148,7 @@ def generate(
         origin = {"system": translator.name, "checkpoint_sha256": identity["weights"], **provenance}
         summary = write_tables(faces, plan, [made[row] for row in job.rows], real, out, translator.size, origin)
         result = {k: v for k, v in asdict(summary).items() if k not in ("out", "already_done")}
-        write_run(out, run | {"finished": True, "result": result})
+        write_run(out, KIND, run | {"finished": True, "result": result})
         record.remove()
         return summary
 
@@ -295,7 +291,7 @@ def _reproducible(job: _Job) -> Iterator[None]:
 
 def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
     """The summary of a folder in which this very run is finished; None if there is work to do."""
-    run = read_run(out)
+    run = read_run(out, KIND)
     if run is None:
         return None
     check_same_run(out, run, identity)

@@ -1,4 +1,4 @@
-"""Pictures of where the parts of a face are, drawn from landmarks: heat maps and region maps, in batches, on any device.
+"""Heat maps and region maps of faces, drawn from landmarks in batches, on any device.
 
 Landmark numbers are those of MediaPipe's 478-point face mesh.
 """
@@ -19,8 +19,10 @@ FACE_49 = (
 
 REGIONS: dict[str, tuple[tuple[int, ...], ...]] = {
     "skin": (
-        (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377)
-        + (152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+        (
+            *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+            *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+        ),
     ),
     "nose": ((168, 122, 174, 198, 129, 98, 97, 2, 326, 327, 358, 420, 399, 351),),
     "brows": (

@@ -33,6 +33,7 @@ class UpStage(nn.Module):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
+        self.out_channels = out_channels
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 4 * out_channels, 3, padding=1),
             nn.PixelShuffle(2),

@@ -96,7 +96,9 @@ class Translator(nn.Module):
     def __init__(self, condition_names: tuple[str, ...], settings: Any) -> None:
         super().__init__()
         if len(condition_names) < 2:
-            raise EmoaugError(f"a system needs at least two expressions, got {list(condition_names)}; add pictures of another")
+            raise EmoaugError(
+                f"a system needs at least two expressions, got {list(condition_names)}; add pictures of another"
+            )
         self.condition_names = tuple(condition_names)
         self.settings = settings
 

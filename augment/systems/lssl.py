@@ -123,21 +123,23 @@ class Decoder(nn.Module):
         super().__init__()
         self.composed = settings.output == "composed"
         channels += classes
-        stages = []
+        stages: list[UpStage] = []
         for level in range(settings.depth):
             narrower = channels // 2 if level < settings.depth - 1 else settings.width
             stages.append(UpStage(channels, narrower))
             channels = narrower
         self.stages = nn.ModuleList(stages)
         self.face = nn.Conv2d(channels, 3, settings.kernel, padding=settings.kernel // 2, bias=False)
-        self.heat = nn.Conv2d(channels, settings.heat_channels, settings.kernel, padding=settings.kernel // 2, bias=False)
+        self.heat = nn.Conv2d(
+            channels, settings.heat_channels, settings.kernel, padding=settings.kernel // 2, bias=False
+        )
         if self.composed:
             self.mask = nn.Conv2d(channels, 1, settings.kernel, padding=settings.kernel // 2)
             # Motion is decided on a coarse grid: a face moves in patches, and single pixels must not.
-            self.flow = nn.Conv2d(self.stages[0].layers[2].num_features, 2, 3, padding=1)
-            nn.init.zeros_(self.flow.weight)
-            nn.init.zeros_(self.flow.bias)
-            nn.init.constant_(self.mask.bias, -2.0)
+            self.flow = nn.Conv2d(stages[0].out_channels, 2, 3, padding=1)
+            # The start is the source, barely painted over: from there the first updates already show a face.
+            for parameter in self.flow.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, condition: Tensor, source: Tensor) -> Translation:
         """Decode features (N, C, s, s) for conditions (N, K), given the source faces (N, 3, S, S)."""
@@ -154,7 +156,7 @@ class Decoder(nn.Module):
         # Without this the cheapest motion is to shift the whole picture.
         flow = flow - flow.mean((2, 3), keepdim=True)
         flow = F.interpolate(flow, size=source.shape[-2:], mode="bilinear", align_corners=False)
-        mask = torch.sigmoid(self.mask(x))
+        mask = torch.sigmoid(self.mask(x) - 2)
         return Translation((1 - mask) * warp(source, flow) + mask * faces, heat)
 
 
@@ -166,18 +168,18 @@ class Critic(nn.Module):
 
     def __init__(self, settings: LSSLSettings, classes: int) -> None:
         super().__init__()
-        channels, layers = 3 + settings.heat_channels, []
+        channels = 3 + settings.heat_channels
+        layers: list[nn.Module] = []
         for level in range(settings.critic_depth):
             wider = settings.critic_width * 2**level
-            layers += [nn.Conv2d(channels, wider, 4, 2, 1), nn.LeakyReLU(settings.critic_leak)]
+            convolution = nn.Conv2d(channels, wider, 4, 2, 1)
+            # Without norms, torch's own initial weights would let little of a face through four layers, and the critic
+            # would need most of a short run to wake up.
+            nn.init.kaiming_normal_(convolution.weight, a=settings.critic_leak)
+            layers += [convolution, nn.LeakyReLU(settings.critic_leak)]
             channels = wider
         side = settings.size // 2**settings.critic_depth
         self.body = nn.Sequential(*layers)
-        for layer in self.body[::2]:
-            # Without norms, torch's own initial weights would let little of a face through four layers, and the critic
-            # would need most of a short run to wake up.
-            nn.init.kaiming_normal_(layer.weight, a=settings.critic_leak)
-            nn.init.zeros_(layer.bias)
         self.real = nn.Conv2d(channels, classes if settings.conditional_critic else 1, 3, padding=1, bias=False)
         self.attribute = nn.Linear(channels * side * side, classes)
 
@@ -209,7 +211,10 @@ class LandmarkNetwork(nn.Module):
 
         self.fine = nn.Sequential(nn.PixelUnshuffle(2), block(12, width))
         self.coarse = nn.Sequential(
-            block(width, 2 * width, 2), block(2 * width, 3 * width, 2), block(3 * width, 3 * width), UpStage(3 * width, 2 * width)
+            block(width, 2 * width, 2),
+            block(2 * width, 3 * width, 2),
+            block(3 * width, 3 * width),
+            UpStage(3 * width, 2 * width),
         )
         self.up = UpStage(2 * width, width)
         self.heat = nn.Conv2d(width, 4, 3, padding=1)
@@ -287,7 +292,9 @@ class LSSL(Translator):
         return [
             Phase("critic", [self.critic], self.critic_loss, betas=betas),
             Phase("penalty", [self.critic], self.penalty_loss, every=s.penalty_every, betas=betas),
-            Phase("landmarks", [self.landmark_network], self.landmark_loss, learning_rate_factor=5.0, betas=(0.9, 0.99)),
+            Phase(
+                "landmarks", [self.landmark_network], self.landmark_loss, learning_rate_factor=5.0, betas=(0.9, 0.99)
+            ),
             Phase("generator", [self.encoder, self.decoder], self.generator_loss, every=s.generator_every, betas=betas),
         ]
 

@@ -34,7 +34,11 @@ def test_soft_cross_entropy_equals_torch_on_classes_and_on_blends():
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     classes = torch.tensor([0, 1, 2, 3, 0, 1])
     one_hot = torch.nn.functional.one_hot(classes, 4).float()
-    torch.testing.assert_close(losses.soft_cross_entropy(logits, one_hot), torch.nn.functional.cross_entropy(logits, classes))
+    torch.testing.assert_close(
+        losses.soft_cross_entropy(logits, one_hot), torch.nn.functional.cross_entropy(logits, classes)
+    )
     blend = torch.softmax(torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), 1)
-    torch.testing.assert_close(losses.soft_cross_entropy(logits, blend), torch.nn.functional.cross_entropy(logits, blend))
+    torch.testing.assert_close(
+        losses.soft_cross_entropy(logits, blend), torch.nn.functional.cross_entropy(logits, blend)
+    )
     torch.testing.assert_close(losses.soft_cross_entropy(logits, 3 * blend), losses.soft_cross_entropy(logits, blend))

@@ -92,7 +92,9 @@ def test_a_saved_and_loaded_translator_gives_the_same_picture(name, tmp_path):
     again = load_translator(tmp_path)
     batch = make_batch()
     with torch.inference_mode():
-        assert torch.equal(translator.translate(batch.faces, batch.targets), again.translate(batch.faces, batch.targets))
+        assert torch.equal(
+            translator.translate(batch.faces, batch.targets), again.translate(batch.faces, batch.targets)
+        )
     assert again.condition_names == translator.condition_names
     assert again.settings == translator.settings
 

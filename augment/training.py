@@ -1,0 +1,441 @@
+"""The one trainer: runs the phases of any system, averages its weights, shows samples, and resumes exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from augment.checkpoints import save_checkpoint
+from augment.devices import Device, Precision, make_fabric, seed_from
+from augment.faces import read_measures
+from augment.folders import FaceTable, load_faces
+from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
+from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
+from augment.systems import Batch, Phase, Progress, Translator, get_system
+from emoaug import EmoaugError, __version__
+
+KIND = "emoaug train"
+RUN_FILE = "settings.json"
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long and how to train."""
+
+    steps: int = 6000
+    """Steps; every phase counts its own updates in them."""
+    batch_size: int = 16
+    """Faces per step."""
+    learning_rate: float = 4e-4
+    """Adam's step size; constant for the first half, then down to 0 in a line."""
+    seed: int = 0
+    """Everything random follows from it."""
+    average_decay: float = 0.998
+    """Decay per step of the average of the weights; starts lower."""
+    jitter: float = 1.0
+    """Strength of the random rotation, scale, shift, brightness and contrast of training faces; 0 is none."""
+    sample_every: int = 1000
+    """Steps between two sample sheets."""
+    save_every: int = 500
+    """Steps between two saved states; a killed run goes on from the last."""
+    device: Device = "auto"
+    """Where to train."""
+    precision: Precision = "auto"
+    """bf16 where the device is fast at it, else float32."""
+
+
+@dataclass(frozen=True)
+class TrainingFaces:
+    """Faces in memory, on the CPU.
+
+    Shapes: faces (N, 3, S, S) uint8; labels (N,) int64 into the condition names; landmarks (N, 478, 2) float32, NaN
+    where none are known.
+    """
+
+    faces: Tensor
+    labels: Tensor
+    landmarks: Tensor
+    classes: int
+    rows_by_class: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = [(self.labels == c).nonzero().flatten() for c in range(self.classes)]
+        object.__setattr__(self, "rows_by_class", [r for r in rows if len(r)])
+        if len(self.rows_by_class) < 2:
+            raise EmoaugError(
+                "training needs faces of at least two expressions; this dataset has one. Add another class"
+            )
+
+    def batch(self, generator: torch.Generator, settings: TrainingSettings) -> Batch:
+        """Draw faces of all classes alike, each with a target that it does not show, and vary them.
+
+        Face and landmarks are flipped and moved as one.
+        """
+        n, classes = settings.batch_size, self.classes
+        which = torch.randint(len(self.rows_by_class), (n,), generator=generator).tolist()
+        draws = torch.rand(n, generator=generator).tolist()
+        rows = torch.stack(
+            [self.rows_by_class[c][int(u * len(self.rows_by_class[c]))] for c, u in zip(which, draws, strict=True)]
+        )
+        labels = self.labels[rows]
+        others = torch.randint(1, classes, (n,), generator=generator)
+        targets = (labels + others) % classes
+        faces = self.faces[rows].float().div_(127.5).sub_(1)
+        faces, points = _vary(faces, self.landmarks[rows], settings.jitter, generator)
+        one_hot = nn.functional.one_hot
+        return Batch(faces, one_hot(labels, classes).float(), one_hot(targets, classes).float(), points)
+
+
+def _vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Flip, rotate, scale, shift and light faces (N, 3, S, S), and take their landmarks (N, L, 2) along."""
+    n = len(faces)
+
+    def draw(spread: float) -> Tensor:
+        return (torch.rand(n, generator=generator) * 2 - 1) * spread * jitter
+
+    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    angle, zoom = draw(math.radians(6)), 1 + draw(0.06)
+    move = torch.stack([draw(0.05), draw(0.05)], 1)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    # The grid asks where an output pixel comes from: p_in = A p_out + t; landmarks go the other way.
+    a = torch.stack([torch.stack([mirror * cos, -mirror * sin], 1), torch.stack([sin, cos], 1)], 1)
+    theta = torch.cat([a, move.unsqueeze(2)], 2)
+    grid = nn.functional.affine_grid(theta, list(faces.shape), align_corners=False)
+    moved = nn.functional.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
+    contrast, brightness = (1 + draw(0.15)).view(n, 1, 1, 1), draw(0.15).view(n, 1, 1, 1)
+    moved = (moved * contrast + brightness).clamp(-1, 1)
+    # A mirrored face keeps the numbers of its landmarks: maps drawn from them do not ask which side is the left.
+    return moved, torch.einsum("nij,nlj->nli", torch.linalg.inv(a), points - move.unsqueeze(1))
+
+
+def load_training_faces(faces: FaceTable, condition_names: tuple[str, ...], size: int) -> TrainingFaces:
+    """Read a dataset into memory.
+
+    Args:
+        faces: the training faces; labels must be among the condition names.
+        condition_names: order of the classes.
+        size: side to which the pictures are resized, pixels.
+
+    Raises:
+        EmoaugError: no faces, a label outside the names, or a picture that cannot be read.
+    """
+    if not len(faces):
+        raise EmoaugError("no faces to train on; are they all in the test split?")
+    outside = sorted(set(faces.table.label) - set(condition_names))
+    if outside:
+        raise EmoaugError(f"labels {', '.join(outside)} are not among {', '.join(condition_names)}")
+    measures = read_measures(faces.root, list(faces.table.file_name))
+    points = np.full((len(faces), 478, 2), np.nan, np.float32) if measures is None else measures.landmarks[..., :2]
+    if not np.isfinite(points).all((1, 2)).any():
+        raise EmoaugError(
+            f"{faces.root}: no landmarks (faces.npz) beside the pictures; run: emoaug align {faces.root} OUT"
+        )
+    labels = torch.tensor([condition_names.index(label) for label in faces.table.label])
+    pixels = torch.from_numpy(load_faces(faces, size))
+    return TrainingFaces(
+        pixels, labels, torch.from_numpy(np.ascontiguousarray(points, np.float32)), len(condition_names)
+    )
+
+
+class Trainer:
+    """Trains one translator in one run folder.
+
+    The folder holds `settings.json`, `log.jsonl`, `samples/*.png`, `checkpoint/` and `state/`. Every random number of a
+    step follows from the seed and the step's number, so a run that was killed ends, on the CPU, with the same weights
+    as one that was not.
+
+    Args:
+        translator: freshly built; a saved state replaces its weights.
+        data: training faces.
+        out: the run folder.
+        settings: how to train.
+        extra: facts to keep in the checkpoint, such as which subjects were seen.
+    """
+
+    def __init__(
+        self, translator: Translator, data: TrainingFaces, out: Path, settings: TrainingSettings, extra: dict[str, Any]
+    ) -> None:
+        self.settings, self.data, self.out, self.extra = settings, data, out, extra
+        self.fabric = make_fabric(settings.device, settings.precision)
+        self.device = self.fabric.device
+        self.translator = translator.to(self.device)
+        self.translator.to(memory_format=torch.channels_last)
+        self.average = {
+            name: {k: v.detach().clone() for k, v in module.state_dict().items()}
+            for name, module in self.translator.averaged_modules().items()
+        }
+        self.phases = self.translator.phases()
+        self.optimizers = [self._optimizer(phase) for phase in self.phases]
+        self.step = 0
+
+    def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
+        parameters = [p for module in phase.modules for p in module.parameters()]
+        rate = self.settings.learning_rate * phase.learning_rate_factor
+        return torch.optim.Adam(parameters, lr=rate, betas=phase.betas, fused=True)
+
+    def run(self) -> None:
+        """Train to the end, from the saved state if there is one."""
+        s = self.settings
+        self._resume()
+        began, first = time.monotonic(), self.step
+        bar = tqdm(
+            total=s.steps, initial=self.step, desc=f"training {self.translator.name}", unit="step", mininterval=1.0
+        )
+        with bar, (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+            if self.step == 0:
+                self._save_samples()
+            while self.step < s.steps:
+                terms = self._one_step()
+                self.step += 1
+                if self.step % 50 == 0 or self.step == s.steps:
+                    values = self._checked({k: float(v) for k, v in terms.items()})
+                    log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
+                    log.flush()
+                    shown: dict[str, object] = {k: f"{values[k]:.3f}" for k in ("change", "attribute") if k in values}
+                    bar.set_postfix(shown, refresh=False)
+                bar.update()
+                if self.step % s.sample_every == 0 or self.step == s.steps:
+                    self._save_samples()
+                if self.step % s.save_every == 0 or self.step == s.steps:
+                    self._save()
+        if self.step > first:
+            self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
+        self._save_checkpoint()
+
+    def _one_step(self) -> dict[str, Tensor]:
+        s, progress = self.settings, Progress(self.step, self.settings.steps)
+        generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
+        batch = self.data.batch(generator, s)
+        batch = Batch(*(getattr(batch, f).to(self.device, non_blocking=True) for f in Batch.__dataclass_fields__))
+        decay = min(1.0, 2 * (1 - progress.share))
+        terms: dict[str, Tensor] = {}
+        for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
+            if self.step % phase.every:
+                continue
+            torch.manual_seed(seed_from(s.seed, phase.name, self.step))
+            for group in optimizer.param_groups:
+                group["lr"] = s.learning_rate * phase.learning_rate_factor * decay
+            with _Trained(self.translator, phase.modules):
+                with self.fabric.autocast():
+                    loss, logged = phase.loss(batch, progress)
+                self.fabric.backward(loss)
+            if phase.clip_norm is not None:
+                parameters = [p for module in phase.modules for p in module.parameters()]
+                nn.utils.clip_grad_norm_(parameters, phase.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            terms.update({k: v.detach() for k, v in logged.items()})
+        self._update_average()
+        return terms
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.settings.average_decay, (1 + self.step) / (10 + self.step))
+        for name, module in self.translator.averaged_modules().items():
+            kept = self.average[name]
+            for key, value in module.state_dict().items():
+                if value.is_floating_point():
+                    kept[key].lerp_(value, 1 - decay)
+                else:
+                    kept[key].copy_(value)
+
+    def _checked(self, values: dict[str, float]) -> dict[str, float]:
+        bad = {k: v for k, v in values.items() if not math.isfinite(v) or abs(v) > 1e4}
+        if bad:
+            name, value = next(iter(bad.items()))
+            raise EmoaugError(
+                f"training ran away at step {self.step}: {name} is {value:g}. The last good checkpoint is in "
+                f"{self.out / 'checkpoint'}; try a lower --training.learning-rate or --training.precision 32-true"
+            )
+        return values
+
+    # Saved state
+
+    @property
+    def _state_file(self) -> Path:
+        return self.out / "state" / "state.pt"
+
+    def _resume(self) -> None:
+        if not self._state_file.exists():
+            return
+        state = torch.load(self._state_file, map_location=self.device, weights_only=True)
+        self.step = int(state["step"])
+        self.translator.load_state_dict(state["weights"])
+        self.average = state["average"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        log = self.out / "log.jsonl"
+        if log.exists():
+            kept = [line for line in _complete_lines(log) if json.loads(line)["step"] <= self.step]
+            write_text(log, "".join(line + "\n" for line in kept))
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "weights": self.translator.state_dict(),
+            "average": self.average,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+        self._state_file.parent.mkdir(parents=True, exist_ok=True)
+        part = self._state_file.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self._state_file)
+        self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
+        with _Averaged(self.translator, self.average):
+            save_checkpoint(self.out / "checkpoint", self.translator, {**self.extra, "steps": self.step})
+
+    @torch.inference_mode()
+    def _save_samples(self) -> None:
+        """A sheet: sources of every class on the left, every expression asked of them to the right."""
+        names = self.translator.condition_names
+        per_class = max(1, 8 // len(names))
+        rows = torch.cat([r[:: max(1, len(r) // per_class)][:per_class] for r in self.data.rows_by_class])
+        faces = self.data.faces[rows].to(self.device).float() / 127.5 - 1
+        columns = [faces]
+        with _Averaged(self.translator, self.average), self.fabric.autocast():
+            for name in names:
+                columns.append(
+                    self.translator.translate(faces, self.translator.condition([name] * len(faces)).to(self.device))
+                )
+        pictures = [to_pictures(c) for c in columns]
+        sheet = contact_sheet(
+            [list(row) for row in zip(*pictures, strict=True)],
+            [names[int(self.data.labels[r])] for r in rows],
+            ["source", *names],
+        )
+        (self.out / "samples").mkdir(parents=True, exist_ok=True)
+        write_bytes(self.out / "samples" / f"{self.step:06d}.png", encode_png(sheet))
+
+
+def to_pictures(faces: Tensor) -> list[np.ndarray]:
+    """Faces (N, 3, H, W) in [-1, 1] to uint8 RGB pictures (H, W, 3)."""
+    pixels = ((faces.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+class _Trained:
+    """Within, only the parameters of these modules take gradients, which saves the backward work for the others."""
+
+    def __init__(self, whole: nn.Module, modules: list[nn.Module]) -> None:
+        chosen = {id(p) for module in modules for p in module.parameters()}
+        self.others = [p for p in whole.parameters() if id(p) not in chosen and p.requires_grad]
+
+    def __enter__(self) -> None:
+        for p in self.others:
+            p.requires_grad_(False)
+
+    def __exit__(self, *_: object) -> None:
+        for p in self.others:
+            p.requires_grad_(True)
+
+
+class _Averaged:
+    """Within, the face-making modules have their averaged weights."""
+
+    def __init__(self, translator: Translator, average: dict[str, dict[str, Tensor]]) -> None:
+        self.translator, self.average = translator, average
+
+    def __enter__(self) -> None:
+        modules = self.translator.averaged_modules()
+        self.raw = {name: {k: v.clone() for k, v in m.state_dict().items()} for name, m in modules.items()}
+        for name, module in modules.items():
+            module.load_state_dict(self.average[name])
+
+    def __exit__(self, *_: object) -> None:
+        for name, module in self.translator.averaged_modules().items():
+            module.load_state_dict(self.raw[name])
+
+
+def _complete_lines(path: Path) -> list[str]:
+    """Lines that end in a newline; a killed run may leave half a line at the end."""
+    text = path.read_text(encoding="utf-8")
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def train(
+    faces: FaceTable,
+    out: Path,
+    system: str,
+    system_settings: Any,
+    settings: TrainingSettings,
+    condition_names: tuple[str, ...] | None = None,
+    restart: bool = False,
+) -> Path:
+    """Train a system on a dataset's training faces, or go on with the run in `out`.
+
+    Args:
+        faces: an aligned dataset; rows of the splits `val` and `test`, and synthetic faces, are left out.
+        out: run folder; new, empty, or holding the same run.
+        system: a name in `augment.systems.SYSTEMS`.
+        system_settings: that system's settings.
+        settings: how to train.
+        condition_names: order of the expressions; the dataset's vocabulary if None.
+        restart: throw away what `out` holds of an earlier run and begin anew.
+
+    Returns:
+        The checkpoint folder.
+
+    Raises:
+        EmoaugError: the data does not fit, the folder holds another run, or training ran away.
+    """
+    names = condition_names or faces.vocabulary
+    chosen = faces.select((~faces.table.split.isin(["val", "test"]) & ~faces.table.is_synthetic).to_numpy())
+    identity = {
+        "system": system,
+        "condition_names": list(names),
+        "system_settings": asdict(system_settings),
+        # Where and how often to look and save does not change what is trained.
+        "training": {k: v for k, v in asdict(settings).items() if k not in ("sample_every", "save_every", "device")},
+        "data_sha256": _table_hash(chosen),
+    }
+    if restart:
+        _discard(out)
+    before = read_run(out, KIND, RUN_FILE)
+    if before is not None:
+        check_same_run(out, before, identity)
+        if before.get("finished"):
+            tqdm.write(f"{out}: this run is finished, nothing to do; --restart begins anew", file=sys.stderr)
+            return out / "checkpoint"
+    with locked(out), explained_errors(out):
+        data = load_training_faces(chosen, names, system_settings.size)
+        run = {"finished": False, "identity": identity, "versions": {"emoaug": __version__, "torch": torch.__version__}}
+        write_run(out, KIND, run, RUN_FILE)
+        torch.manual_seed(seed_from(settings.seed, "weights"))
+        translator = get_system(system)(names, system_settings)
+        subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
+        seen = {"subjects": subjects, "faces": len(chosen), "table_sha256": identity["data_sha256"]}
+        Trainer(translator, data, out, settings, {"training_data": seen, "training": asdict(settings)}).run()
+        write_run(out, KIND, run | {"finished": True}, RUN_FILE)
+    return out / "checkpoint"
+
+
+def _table_hash(faces: FaceTable) -> str:
+    rows = "\n".join(f"{name}\0{label}" for name, label in zip(faces.table.file_name, faces.table.label, strict=True))
+    return hashlib.sha256(rows.encode()).hexdigest()
+
+
+def _discard(out: Path) -> None:
+    """Remove an earlier training run, and nothing else."""
+    if read_run(out, KIND, RUN_FILE) is None:
+        return
+    with locked(out), explained_errors(out):
+        for name in ("log.jsonl", "samples", "checkpoint", "state", RUN_FILE):
+            part = out / name
+            if part.is_dir():
+                shutil.rmtree(part)
+            else:
+                part.unlink(missing_ok=True)

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Classes of one's own: the same faces as "calm", "pleased" and "other", in this order.
+#   examples/own_vocabulary.sh FACES OUT       FACES has neutral, happy, sad and angry
+set -euo pipefail
+faces=$1 out=$2
+
+emoaug align "$faces" "$out/aligned" --vocabulary calm pleased other \
+  --labels neutral=calm happy=pleased sad=other angry=other
+emoaug train --data "$out/aligned" --out "$out/lssl" --steps "${STEPS:-4000}"
+emoaug generate --data "$out/aligned" --weights "$out/lssl" --out "$out/bigger" --policy per-class --count 20
+emoaug verify "$out/bigger"

@@ -1,0 +1,31 @@
+"""The training recipes that a gain trial compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from augment.systems import SYSTEMS
+from emoaug import EmoaugError
+
+PICTURE_RECIPES = {"real": "none", "classical": "classical"}
+"""Arms without synthetic faces, and the picture augmentation of each."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training recipe. All arms take the same number of steps of the same batch size."""
+
+    name: str
+    recipe: str
+    """Picture augmentation, of real and synthetic faces alike."""
+    system: str | None = None
+    """The system whose faces are added; None adds none."""
+
+
+def get_arm(name: str) -> Arm:
+    """The arm of that name: `real`, `classical`, or a system, which stands for classical plus its synthetic faces."""
+    if name in PICTURE_RECIPES:
+        return Arm(name, PICTURE_RECIPES[name])
+    if name in SYSTEMS:
+        return Arm(name, PICTURE_RECIPES["classical"], name)
+    raise EmoaugError(f'unknown arm "{name}"; there are {", ".join([*PICTURE_RECIPES, *SYSTEMS])}')

@@ -1,0 +1,73 @@
+"""The command `emoaug`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from emoaug import EmoaugError, __version__
+
+COMMANDS = {
+    "audit": "what is in a dataset: counts, unreadable files, duplicates, duplicates across splits",
+    "align": "find, turn and crop the faces of a dataset",
+    "train": "train a system that changes expressions",
+    "generate": "make a bigger dataset with a trained system",
+    "verify": "re-check a dataset folder that emoaug wrote",
+    "gain": "measure whether synthetic faces make a classifier better",
+}
+"""Every command, and what it does."""
+
+
+def usage() -> str:
+    """What `emoaug --help` prints."""
+    lines = [f"  emoaug {name:<10} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"emoaug {__version__}: make a small facial expression dataset bigger, and prove that it helped.",
+            "",
+            *lines,
+            "",
+            "emoaug COMMAND --help lists a command's options.",
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 when all is well, 1 when `verify` found problems, 2 for an error the user can mend, 130 after Ctrl-C.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if given[0] in ("-V", "--version"):
+        print(__version__)
+        return 0
+    if given[0] not in COMMANDS:
+        return _fail(f'unknown command "{given[0]}"; there are {", ".join(COMMANDS)}')
+    import tyro
+
+    # Only now, and only this one: torch alone takes seconds to import, and --help must not.
+    module = importlib.import_module(f"pipelines.commands.{given[0]}")
+    options = tyro.cli(module.Options, args=given[1:], prog=f"emoaug {given[0]}")
+    try:
+        return int(module.run(options) or 0)
+    except EmoaugError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print(
+            f"\nemoaug: stopped. The same command again goes on from what is done: emoaug {' '.join(given)}",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _fail(message: str) -> int:
+    print("emoaug: " + " ".join(message.split("\n")), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""`emoaug align`: find, turn and crop faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from augment.alignment import AlignSettings, align_folder
+from pipelines.commands.datasets import DatasetOptions, open_dataset
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a dataset of aligned faces, with landmarks, blendshape scores and head poses beside the pictures."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Folder of pictures, or a CSV file."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder to write."""
+    reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
+    settings: Annotated[AlignSettings, tyro.conf.arg(name="")] = field(default_factory=AlignSettings)
+
+
+def run(options: Options) -> None:
+    """Align and say what came of it."""
+    summary = align_folder(open_dataset(options.source, options.reading), options.out, options.settings)
+    print(summary)
+    print(f"{options.out}/        look: {options.out}/contact_sheet.png")

@@ -1,0 +1,38 @@
+"""How every command names a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from augment.folders import FaceTable, read_faces
+from emoaug import EmoaugError
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """How to read a dataset's labels."""
+
+    labels: tuple[str, ...] = ()
+    """Renames expressions, OLD=NEW each: --labels irritated=angry joyful=happy."""
+    vocabulary: tuple[str, ...] = ()
+    """The classes, in order; by default those that the dataset has."""
+    subject_pattern: str | None = None
+    """Regular expression whose group finds the subject in a file name, for example '(S[0-9]+)_'."""
+
+
+def open_dataset(path: Path, options: DatasetOptions) -> FaceTable:
+    """Read a dataset, and say what is worth saying about it."""
+    renames = {}
+    for text in options.labels:
+        old, equals, new = text.partition("=")
+        if not equals or not old or not new:
+            raise EmoaugError(f'--labels "{text}": write OLD=NEW, for example irritated=angry')
+        renames[old] = new
+    faces = read_faces(path, renames, options.vocabulary or None, options.subject_pattern)
+    for note in faces.notes:
+        print(note)
+    if len(faces.rejected):
+        first = faces.rejected.iloc[0]
+        print(f"{len(faces.rejected)} files or rows cannot be used, the first: {first.file_name}: {first.reason}")
+    return faces

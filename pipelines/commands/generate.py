@@ -1,0 +1,46 @@
+"""`emoaug generate`: make a bigger dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from augment.checkpoints import load_translator
+from augment.generation import GenerateSettings, generate
+from augment.plans import PlanSettings, build_plan
+from pipelines.commands.datasets import DatasetOptions, open_dataset
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a dataset folder with real and new faces, each with its provenance; a stopped run goes on."""
+
+    data: Path
+    """Folder of aligned faces."""
+    weights: Path
+    """Run folder of `emoaug train`, or its checkpoint."""
+    out: Path
+    """Folder to write."""
+    plan: Annotated[PlanSettings, tyro.conf.arg(name="")] = field(default_factory=PlanSettings)
+    settings: Annotated[GenerateSettings, tyro.conf.arg(name="")] = field(default_factory=GenerateSettings)
+    reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
+
+
+def run(options: Options) -> None:
+    """Plan, make the faces, and say what came of it."""
+    translator = load_translator(options.weights)
+    faces = open_dataset(options.data, options.reading)
+    plan = build_plan(faces, translator.condition_names, options.plan)
+    print(
+        generate(
+            faces,
+            translator,
+            plan,
+            options.out,
+            options.settings,
+            {"data": str(faces.root), "weights": str(options.weights)},
+        )
+    )

@@ -1,0 +1,66 @@
+"""`emoaug train`: train a system."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from augment.checkpoints import settings_from
+from augment.systems import get_system
+from augment.training import TrainingSettings, train
+from emoaug import EmoaugError
+from pipelines.commands.datasets import DatasetOptions, open_dataset
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a system that changes expressions; the same command again goes on where it stopped."""
+
+    data: Path
+    """Folder of aligned faces; its `val` and `test` splits are left out."""
+    out: Path
+    """Run folder: settings, log, sample sheets, checkpoint."""
+    system: str = "lssl"
+    """Which published system."""
+    configuration: Literal["compact", "paper"] = "compact"
+    """`compact` for small data and CPUs, `paper` for the published networks."""
+    size: int | None = None
+    """Side of the faces, pixels; by default the configuration's."""
+    set: tuple[str, ...] = ()
+    """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
+    training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
+    reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
+    restart: bool = False
+    """Throw away what the run folder holds, and begin anew."""
+
+
+def run(options: Options) -> None:
+    """Train and say where the result is."""
+    system = get_system(options.system)
+    size = () if options.size is None else (f"size={options.size}",)
+    settings = with_options(system.configurations[options.configuration], size + options.set)
+    faces = open_dataset(options.data, options.reading)
+    checkpoint = train(faces, options.out, options.system, settings, options.training, restart=options.restart)
+    samples = sorted((options.out / "samples").glob("*.png"))
+    print(
+        f"{checkpoint}        look: {samples[-1]}   "
+        f"use: emoaug generate --data {options.data} --weights {options.out} --out BIGGER"
+    )
+
+
+def with_options(settings: Any, texts: tuple[str, ...]) -> Any:
+    """A system's settings with some replaced, each given as NAME=VALUE and checked like a checkpoint's."""
+    values = asdict(settings)
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in values:
+            raise EmoaugError(f'--set "{text}": write NAME=VALUE, with one of {", ".join(values)}')
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return settings_from(type(settings), values, "--set")

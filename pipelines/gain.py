@@ -1,0 +1,259 @@
+"""Train the same classifier with and without synthetic faces, over folds and seeds, and keep every trial as a file."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from augment.checkpoints import load_translator, read_config
+from augment.devices import choose_device, seed_from
+from augment.duplicates import duplicate_groups, fingerprints
+from augment.folders import FaceTable, drop_unreadable, load_faces, read_faces
+from augment.generation import GenerateSettings, generate
+from augment.pictures import write_text
+from augment.plans import PlanSettings, build_plan
+from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
+from augment.systems import get_system
+from augment.training import TrainingSettings, train
+from classifiers.evaluation import evaluate
+from classifiers.training import ClassifierSettings, train_classifier
+from emoaug import EmoaugError, __version__
+from pipelines.arms import Arm, get_arm
+from pipelines.audit import audit
+from pipelines.splits import Fold, groups_of, limit_labels, make_folds
+
+KIND = "gain trials"
+
+
+@dataclass(frozen=True)
+class GainSettings:
+    """What is compared, and how often."""
+
+    arms: tuple[str, ...] = ("real", "classical", "lssl")
+    """Training recipes: real (no augmentation), classical, or a system (classical plus its faces)."""
+    folds: int = 4
+    """Folds that no person crosses; 1 takes the dataset's own train and test splits."""
+    seeds: int = 3
+    """Trials of each arm in each fold, from seed 0 on."""
+    labels_per_class: int | None = None
+    """Labelled training faces of each class, drawn by the seed; None takes all."""
+    synthetic_factor: float = 3.0
+    """Synthetic faces for each real training face, over all classes; every class gets as many."""
+    synthetic_share: float = 0.5
+    """Share of every batch that is synthetic, in arms that have synthetic faces."""
+    size: int = 64
+    """Side of the faces, pixels."""
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=1500, sample_every=500))
+    """How a system is trained; its seed is the trial's."""
+    classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
+    """How a classifier is trained; its recipe is the arm's."""
+
+    def __post_init__(self) -> None:
+        if self.folds < 1 or self.seeds < 1:
+            raise EmoaugError(f"folds is {self.folds} and seeds {self.seeds}; both are 1 or more")
+        if len(set(self.arms)) != len(self.arms) or not self.arms:
+            raise EmoaugError(f"arms are {', '.join(self.arms)}; name each once")
+        for name in self.arms:
+            get_arm(name)
+        if self.labels_per_class is not None and self.labels_per_class < 1:
+            raise EmoaugError(f"labels_per_class is {self.labels_per_class}; it is 1 or more, or None for all")
+        if not 0 < self.synthetic_share < 1:
+            raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One classifier: an arm, a fold, a seed."""
+
+    arm: Arm
+    fold: Fold
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the trial's files."""
+        return f"fold{self.fold.number}-seed{self.seed}-{self.arm.name}"
+
+
+def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.DataFrame:
+    """Run all trials that are not yet done.
+
+    Args:
+        data: an aligned dataset.
+        out: folder for trials, systems, synthetic faces and the report; new, empty, or of the same run.
+        settings: what to compare.
+
+    Returns:
+        One row a trial: arm, fold, seed, accuracy, macro_f1, balanced_accuracy, calibration_error, recall_CLASS,
+        train_faces, synthetic_faces, test_faces, seconds, system_seconds.
+
+    Raises:
+        EmoaugError: data, settings or folder do not fit, or a synthetic face could have seen a test person.
+    """
+    faces = drop_unreadable(data if isinstance(data, FaceTable) else read_faces(data))
+    if len(set(faces.table.label)) < 2:
+        raise EmoaugError(
+            f"{faces.root}: only the expression {faces.table.label.iat[0]}; a classifier needs two or more"
+        )
+    names = "\n".join(f"{n}\t{label}" for n, label in zip(faces.table.file_name, faces.table.label, strict=True))
+    identity = {
+        "settings": json.loads(json.dumps(asdict(settings))),
+        "faces": f"{seed_from(names):016x}",
+    }
+    before = read_run(out, KIND)
+    if before is not None:
+        check_same_run(out, before, identity)
+    with locked(out), explained_errors(out):
+        pixels = load_faces(faces, settings.size)
+        write_text(out / "audit.json", json.dumps(audit(faces).to_json(), indent=1) + "\n")
+        alike = duplicate_groups(fingerprints(np.ascontiguousarray(p.transpose(1, 2, 0)) for p in pixels))
+        folds = list(make_folds(faces, groups_of(faces, alike), settings.folds))
+        run = {
+            "identity": identity,
+            "vocabulary": list(faces.vocabulary),
+            "folds": [
+                {"number": f.number, "train": len(f.train), "test": len(f.test), "sha256": f.sha256(faces)}
+                for f in folds
+            ],
+            "versions": {"emoaug": __version__, "torch": torch.__version__},
+        }
+        write_run(out, KIND, run)
+        arms = [get_arm(name) for name in settings.arms]
+        trials = [Trial(arm, fold, seed) for seed in range(settings.seeds) for fold in folds for arm in arms]
+        rows = []
+        for trial in tqdm(trials, desc="gain trials", unit="trial"):
+            path = out / "trials" / f"{trial.name}.json"
+            if not path.exists():
+                _run_trial(trial, faces, pixels, out, settings)
+            rows.append(json.loads(path.read_text(encoding="utf-8")))
+        write_run(out, KIND, {**run, "finished": True})
+    return trial_table(rows, faces.vocabulary)
+
+
+def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.DataFrame:
+    """Trials as a table, one row each."""
+    flat = []
+    for row in rows:
+        scores = row["scores"]
+        flat.append(
+            {k: row[k] for k in ("arm", "fold", "seed", "train_faces", "synthetic_faces", "seconds", "system_seconds")}
+            | {"test_faces": scores["count"]}
+            | {k: scores[k] for k in ("accuracy", "macro_f1", "balanced_accuracy", "calibration_error")}
+            | {f"recall_{c}": r for c, r in zip(vocabulary, scores["recall"], strict=True)}
+        )
+    return pd.DataFrame(flat)
+
+
+def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings) -> None:
+    """Train and test one classifier, and write its scores and its probabilities."""
+    rows = limit_labels(faces, trial.fold.train, settings.labels_per_class, trial.seed)
+    labels = faces.label_indices()
+    extra, system_seconds = None, 0.0
+    if trial.arm.system is not None:
+        began = time.monotonic()
+        synthetic = synthetic_faces(trial, faces, rows, out, settings)
+        extra = (load_faces(synthetic, settings.size), synthetic.label_indices())
+        system_seconds = time.monotonic() - began
+    began = time.monotonic()
+    classifier = train_classifier(
+        pixels[rows],
+        labels[rows],
+        len(faces.vocabulary),
+        replace(settings.classifier, recipe=trial.arm.recipe),
+        # Arms of one fold and seed start from the same weights, so that their difference is the faces'.
+        seed=seed_from("classifier", trial.fold.number, trial.seed) % 2**32,
+        extra=extra,
+        extra_share=settings.synthetic_share,
+        device=choose_device(settings.training.device),
+        progress=False,
+    )
+    test = torch.from_numpy(pixels[trial.fold.test]).float() / 127.5 - 1
+    probabilities = classifier(test).numpy()
+    scores = evaluate(probabilities, labels[trial.fold.test], len(faces.vocabulary))
+    folder = out / "trials"
+    folder.mkdir(exist_ok=True)
+    np.savez(folder / f".{trial.name}.npz", probabilities=probabilities, rows=trial.fold.test)
+    (folder / f".{trial.name}.npz").replace(folder / f"{trial.name}.npz")
+    result = {
+        "arm": trial.arm.name,
+        "fold": trial.fold.number,
+        "seed": trial.seed,
+        "fold_sha256": trial.fold.sha256(faces),
+        "train_faces": len(rows),
+        "synthetic_faces": 0 if extra is None else len(extra[1]),
+        "seconds": round(time.monotonic() - began, 2),
+        "system_seconds": round(system_seconds, 2),
+        "scores": scores.to_dict(),
+    }
+    write_text(folder / f"{trial.name}.json", json.dumps(result) + "\n")
+
+
+def synthetic_faces(trial: Trial, faces: FaceTable, rows: np.ndarray, out: Path, settings: GainSettings) -> FaceTable:
+    """Train the trial's system on the trial's training faces only, and make its synthetic faces from these alone.
+
+    Args:
+        trial: names the system, the fold and the seed.
+        faces: the dataset.
+        rows: the labelled training faces of this trial, (n,).
+        out: the run's folder.
+        settings: how many faces, how to train.
+
+    Returns:
+        The synthetic faces.
+
+    Raises:
+        EmoaugError: a synthetic face or its system has seen what it must not see.
+    """
+    assert trial.arm.system is not None
+    chosen = faces.select(rows)
+    chosen = replace(chosen, table=chosen.table.assign(split="train"))
+    system = get_system(trial.arm.system)
+    own = replace(system.configurations["compact"], size=settings.size)
+    training = replace(settings.training, seed=trial.seed)
+    checkpoint = train(chosen, out / "systems" / trial.name, trial.arm.system, own, training, faces.vocabulary)
+    translator = load_translator(checkpoint)
+    per_class = round(settings.synthetic_factor * len(rows) / len(faces.vocabulary))
+    plan = build_plan(chosen, translator.condition_names, PlanSettings("per-class", count=per_class, seed=trial.seed))
+    folder = out / "synthetic" / trial.name
+    options = GenerateSettings(include_real="no", device=training.device, precision="auto")
+    generate(chosen, translator, plan, folder, options, {"data": str(faces.root)})
+    made = read_faces(folder, vocabulary=faces.vocabulary)
+    check_lineage(made, read_config(checkpoint), faces, trial.fold)
+    return made
+
+
+def check_lineage(made: FaceTable, config: dict[str, Any], faces: FaceTable, fold: Fold) -> None:
+    """Raise EmoaugError if a synthetic face, or the system that made it, has seen a face or person of the test set.
+
+    Args:
+        made: synthetic faces with their provenance.
+        config: the checkpoint's `config.json`.
+        faces: the dataset.
+        fold: who is trained on and who is tested on.
+    """
+    names, subjects = faces.table.file_name.to_numpy(), faces.table.subject.to_numpy()
+    test_names = {str((faces.root / n).resolve()) for n in names[fold.test]}
+    test_subjects = {s for s in subjects[fold.test] if isinstance(s, str)}
+    for column in ("source_file", "exemplar_file"):
+        if column in made.table:
+            sources = {str((made.root / s).resolve()) for s in made.table[column].dropna()}
+            if sources & test_names:
+                raise EmoaugError(
+                    f"{made.root}: {len(sources & test_names)} faces were made from test faces of the fold"
+                )
+    seen = set(config.get("training_data", {}).get("subjects", []))
+    if seen & test_subjects:
+        raise EmoaugError(
+            f"{made.root}: its system was trained on {', '.join(sorted(seen & test_subjects)[:3])}, who test"
+        )
+    used = set(made.table.subject.dropna())
+    if used & test_subjects:
+        raise EmoaugError(f"{made.root}: synthetic faces of {', '.join(sorted(used & test_subjects)[:3])}, who test")
