@@ -2,10 +2,10 @@
 
 import atexit
 import contextlib
+import functools
 import math
 import os
 import sys
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ _RETRIES = (
 )
 # Last, for faces that fill less than a fifth of the picture, with full confidence: many windows give chance many tries.
 # In smaller pictures such a face has too few pixels, and what is found is wallpaper.
-_WINDOWS = (_Search(border=0.1, window=2 / 3), _Search(border=0.1, window=0.45))
+_WINDOWS = (_Search(border=0.1, window=0.6), _Search(border=0.1, window=0.3))
 _SMALLEST_FOR_WINDOWS = 256
 # How far eyes and philtrum may be from their places in the confirming search, as a share of the aligned picture's side.
 _AGREEMENT = 0.12
@@ -75,7 +75,7 @@ _SMALLEST_FACE = 24
 
 
 class FaceLandmarker:
-    """Finds the largest face in a picture. Use it in one thread at a time."""
+    """Finds the largest face in a picture. Threads may share one, but MediaPipe does their calls one after another."""
 
     def __init__(self, model: Path | None = None) -> None:
         """Load the model.
@@ -244,8 +244,12 @@ def _even_contrast(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
 
 
+# Kept for the life of the process, and not closed at its end: MediaPipe's landmarkers close themselves in __del__ by
+# waiting for a thread of theirs, which never answers when the garbage collector happens to run within an import, and
+# fails when the interpreter is ending. Its calls are serialised, so sharing them is safe.
+@functools.cache
 def _load(model: Path, confidence: float) -> Any:
-    """Make MediaPipe's landmarker for single pictures."""
+    """Make MediaPipe's landmarker for single pictures, once a process."""
     # Imported here: it takes half a second, and most users of this package never search for a face.
     from mediapipe.tasks.python import BaseOptions, vision
 
@@ -260,14 +264,8 @@ def _load(model: Path, confidence: float) -> Any:
     with _quiet():
         landmarker = vision.FaceLandmarker.create_from_options(options)
         landmarker.detect(_image(np.zeros((64, 64, 3), np.uint8)))  # the graph starts, and logs, with the first picture
-    atexit.register(_let_go, weakref.ref(landmarker))
+    atexit.register(setattr, landmarker, "_handle", None)
     return landmarker
-
-
-def _let_go(landmarker: weakref.ref) -> None:
-    """Keep MediaPipe from closing a landmarker when the interpreter has ended: it fails then, with a traceback."""
-    if (alive := landmarker()) is not None:
-        alive._handle = None
 
 
 def _image(picture: np.ndarray) -> Any:

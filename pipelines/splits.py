@@ -107,7 +107,8 @@ def limit_labels(faces: FaceTable, rows: np.ndarray, per_class: int | None, seed
     """At most so many faces of each class, drawn by the seed; None keeps all. Rows in ascending order."""
     if per_class is None:
         return rows
-    generator = np.random.default_rng([seed, per_class])
+    # The same order whatever the number, so that few labels are a part of more.
+    generator = np.random.default_rng(seed)
     labels = faces.label_indices()[rows]
     kept = [generator.permutation(rows[labels == c])[:per_class] for c in range(len(faces.vocabulary))]
     return np.sort(np.concatenate(kept))

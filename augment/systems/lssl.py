@@ -47,6 +47,8 @@ class LSSLSettings:
     """Channels of the critic's first layer; they double with each halving."""
     critic_depth: int = 4
     """Halvings in the critic."""
+    critic_scales: int = 2
+    """Sizes of patches that are judged real or made: 1 for the last features only, 2 for those before them as well."""
     critic_leak: float = 0.2
     """Slope of the critic's leaky ReLUs below zero."""
     adversarial: Literal["logistic", "hinge", "wasserstein"] = "logistic"
@@ -65,7 +67,7 @@ class LSSLSettings:
     """Whether real or made is asked for each expression apart, and a real face under a wrong expression counts as made.
     Without it the attribute head alone asks for the expression, and on little data the generator learns to fool that
     head with changes that nobody sees."""
-    attribute_weight: float = 0.5
+    attribute_weight: float = 0.2
     """Weight of the expression that the critic reads off the face."""
     bidirectional_weight: float = 1.5
     """Weight of the cycle on face, heat map and latent feature."""
@@ -73,16 +75,24 @@ class LSSLSettings:
     """Weight of the distance between source and result, face and heat map."""
     parsing_weight: float = 0.5
     """Weight of the parts of the face staying where they are."""
+    flow_weight: float = 10.0
+    """Weight of the unevenness of the motion, for `composed` output."""
+    mask_weight: float = 0.1
+    """Weight of the share of the face that is painted over, for `composed` output."""
     ramp: float = 0.2
     """Share of the run over which cycle, identity and parsing rise to their weights. At full weight from the start
     they hold a generator that begins at the identity there."""
 
 
 class Translation(NamedTuple):
-    """A translated face and its heat map."""
+    """A face (N, 3, S, S) with its heat map (N, heat, S, S), and how `composed` output came about."""
 
     faces: Tensor
     heat: Tensor
+    flow: Tensor | None = None
+    """Where each pixel was fetched, (N, 2, S, S), the picture being 2 wide."""
+    mask: Tensor | None = None
+    """Share of each pixel that was painted over, (N, 1, S, S)."""
 
 
 class Encoder(nn.Module):
@@ -157,38 +167,45 @@ class Decoder(nn.Module):
         flow = flow - flow.mean((2, 3), keepdim=True)
         flow = F.interpolate(flow, size=source.shape[-2:], mode="bilinear", align_corners=False)
         mask = torch.sigmoid(self.mask(x) - 2)
-        return Translation((1 - mask) * warp(source, flow) + mask * faces, heat)
+        return Translation((1 - mask) * warp(source, flow) + mask * faces, heat, flow, mask)
 
 
 class Critic(nn.Module):
-    """Patches of face and heat map (N, 3 + heat, S, S): real or made (N, 1, s, s), and the expression (N, K).
+    """Patches of face and heat map (N, 3 + heat, S, S): real or made, and the expression (N, K).
 
     The conditional form has one map of real or made for each expression (StarGAN v2, Choi et al. 2020, sec. 2.1).
+    With two scales, smaller patches are judged too; both count the same.
     """
 
     def __init__(self, settings: LSSLSettings, classes: int) -> None:
         super().__init__()
         channels = 3 + settings.heat_channels
-        layers: list[nn.Module] = []
+        self.levels = nn.ModuleList()
         for level in range(settings.critic_depth):
             wider = settings.critic_width * 2**level
             convolution = nn.Conv2d(channels, wider, 4, 2, 1)
             # Without norms, torch's own initial weights would let little of a face through four layers, and the critic
             # would need most of a short run to wake up.
             nn.init.kaiming_normal_(convolution.weight, a=settings.critic_leak)
-            layers += [convolution, nn.LeakyReLU(settings.critic_leak)]
+            self.levels.append(nn.Sequential(convolution, nn.LeakyReLU(settings.critic_leak)))
             channels = wider
+        maps = classes if settings.conditional_critic else 1
+        self.real = nn.ModuleList(
+            nn.Conv2d(channels // 2**scale, maps, 3, padding=1, bias=False) for scale in range(settings.critic_scales)
+        )
         side = settings.size // 2**settings.critic_depth
-        self.body = nn.Sequential(*layers)
-        self.real = nn.Conv2d(channels, classes if settings.conditional_critic else 1, 3, padding=1, bias=False)
         self.attribute = nn.Linear(channels * side * side, classes)
 
     def forward(self, samples: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge patches as pictures of a condition (N, K), and read the expression."""
-        features = self.body(samples)
-        return self.choose(self.real(features), condition), self.attribute(features.flatten(1))
+        """Judge patches as pictures of a condition (N, K), real or made (N, scales, s, s), and read the expression."""
+        features = [samples]
+        for level in self.levels:
+            features.append(level(features[-1]))
+        maps = [self._choose(head(features[-1 - scale]), condition) for scale, head in enumerate(self.real)]
+        maps = [F.interpolate(m, size=maps[-1].shape[-2:], mode="nearest") for m in maps[:-1]] + maps[-1:]
+        return torch.cat(maps, 1), self.attribute(features[-1].flatten(1))
 
-    def choose(self, maps: Tensor, condition: Tensor) -> Tensor:
+    def _choose(self, maps: Tensor, condition: Tensor) -> Tensor:
         """The map for the condition, (N, 1, s, s); blends weigh the maps."""
         if maps.shape[1] == 1:
             return maps
@@ -250,6 +267,7 @@ class LSSL(Translator):
             output="direct",
             critic_width=64,
             critic_depth=6,
+            critic_scales=1,
             critic_leak=0.01,
             adversarial="wasserstein",
             penalty="wgan-gp",
@@ -318,6 +336,9 @@ class LSSL(Translator):
         stacked = torch.cat([translation.faces, translation.heat], 1)
         return augment_for_critic(stacked, self.settings.critic_augmentation)
 
+    def _encode(self, pair: Translation) -> Tensor:
+        return self.encoder(pair.faces, pair.heat)
+
     def _translate_pair(self, source: Translation, features: Tensor, condition: Tensor) -> Translation:
         return self.decoder(features, condition, source.faces)
 
@@ -325,7 +346,7 @@ class LSSL(Translator):
         """Tell real pairs from translated ones, and read the expression off the real."""
         source = Translation(batch.faces, self.heat_maps(batch))
         with torch.no_grad():
-            result = self._translate_pair(source, self.encoder(*source), batch.targets)
+            result = self._translate_pair(source, self._encode(source), batch.targets)
         real, expression = self.critic(self._stack(source), batch.conditions)
         fake, _ = self.critic(self._stack(result), batch.targets)
         if self.settings.conditional_critic:
@@ -350,7 +371,7 @@ class LSSL(Translator):
             penalty = losses.r1_penalty(judge, self._stack(source))
         else:
             with torch.no_grad():
-                result = self._translate_pair(source, self.encoder(*source), batch.targets)
+                result = self._translate_pair(source, self._encode(source), batch.targets)
             penalty = losses.gradient_penalty(judge, self._stack(source), self._stack(result))
         return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
 
@@ -372,7 +393,7 @@ class LSSL(Translator):
         s = self.settings
         ramp = 1.0 if s.ramp == 0 else min(1.0, progress.share / s.ramp)
         source = Translation(batch.faces, self.heat_maps(batch))
-        features = self.encoder(*source)
+        features = self._encode(source)
         result = self._translate_pair(source, features, batch.targets)
         fake, expression = self.critic(self._stack(result), batch.targets)
         terms = {
@@ -382,7 +403,7 @@ class LSSL(Translator):
         loss = terms["adversarial"] + s.attribute_weight * terms["attribute"]
         recovered = None
         if s.bidirectional_weight > 0:
-            result_features = self.encoder(*result)
+            result_features = self._encode(result)
             recovered = self._translate_pair(result, result_features, batch.conditions)
             terms["cycle_face"] = F.l1_loss(recovered.faces, source.faces)
             terms["cycle_heat"] = F.l1_loss(recovered.heat, source.heat)
@@ -392,6 +413,10 @@ class LSSL(Translator):
         terms["change"] = F.l1_loss(result.faces, source.faces)
         terms["change_heat"] = F.l1_loss(result.heat, source.heat)
         loss = loss + ramp * s.identity_weight * (terms["change"] + terms["change_heat"])
+        if result.flow is not None and result.mask is not None:
+            terms["flow"] = losses.total_variation(result.flow)
+            terms["mask"] = result.mask.mean()
+            loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
             loss = loss + ramp * s.parsing_weight * terms["parsing"]

@@ -86,6 +86,18 @@ def test_the_interval_is_the_corrected_t_interval(gains, folds):
     assert (interval.low, interval.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
 
 
+def test_no_interval_claims_more_than_a_hundred_points():
+    found = verdict(make_trials({"classical": [[0.0], [1.0]], "lssl": [[0.9], [0.1]]}, 2, 1)).comparisons[0]
+    assert (found.macro_f1.low, found.macro_f1.high) == (-100, 100)
+
+
+def test_rounding_errors_of_equal_scores_are_no_effect():
+    base = np.full((FOLDS, SEEDS), 0.1 + 0.2)
+    found = verdict(make_trials({"classical": np.full_like(base, 0.3), "lssl": base}))
+    assert base[0, 0] != 0.3
+    assert found.comparisons[0].outcome == "cannot tell"
+
+
 def test_order_of_the_rows_does_not_matter():
     base = hard_and_easy_folds()
     noise = np.random.default_rng(3).normal(0.01, 0.02, base.shape)

@@ -45,7 +45,7 @@ def test_heat_maps_come_from_landmarks_and_where_there_are_none_from_the_network
 def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
     settings = replace(
         LSSL.configurations["compact"], size=32, output=output, critic_augmentation=0.0, ramp=0.5,
-        attribute_weight=2.0, bidirectional_weight=3.0, identity_weight=5.0, parsing_weight=7.0,
+        attribute_weight=2.0, bidirectional_weight=3.0, identity_weight=5.0, parsing_weight=7.0, flow_weight=11.0, mask_weight=13.0,
     )  # fmt: skip
     torch.manual_seed(0)
     translator = LSSL(("a", "b", "c"), settings)
@@ -54,6 +54,8 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
     identity = terms["change"] + terms["change_heat"]
     # A fifth of the ramp is done, so the terms that hold the face count a fifth.
     expected = terms["adversarial"] + 2 * terms["attribute"] + 0.2 * (3 * cycle + 5 * identity + 7 * terms["parsing"])
+    if output == "composed":
+        expected = expected + 11 * terms["flow"] + 13 * terms["mask"]
     torch.testing.assert_close(loss, expected)
 
 
@@ -72,7 +74,7 @@ def test_conditional_critic_counts_a_real_face_under_a_wrong_expression_as_made(
     stacked = torch.cat([source.faces, source.heat], 1)
     with torch.no_grad():
         loss, _ = translator.critic_loss(batch, Progress(0, 10))
-        result = translator.decoder(translator.encoder(*source), batch.targets, batch.faces)
+        result = translator.decoder(translator.encoder(source.faces, source.heat), batch.targets, batch.faces)
         real, _ = translator.critic(stacked, batch.conditions)
         wrong, _ = translator.critic(stacked, batch.targets)
         fake, _ = translator.critic(torch.cat([result.faces, result.heat], 1), batch.targets)

@@ -1,0 +1,146 @@
+"""How good the classifier is with few labels, for each picture augmentation: is the baseline a strong one?
+
+The folder has FER2013's layout, ``Training/CLASS/*.jpg`` and ``PublicTest/CLASS/*.jpg`` (or any folder that
+`augment.folders.read_faces` splits into train and test). For every seed, N pictures a class are drawn from the training
+part, one classifier is trained on them for each recipe, and the whole test part is judged:
+
+    python -m benchmarks.classifier --data fer2013 --labels-per-class 25 100 --seeds 0 1 --output classifier.json
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+from augment.folders import load_faces, read_faces
+from augment.pictures import write_text
+from classifiers.augmentation import RECIPES
+from classifiers.evaluation import evaluate
+from classifiers.training import ClassifierSettings, train_classifier
+from emoaug import EmoaugError, __version__
+
+
+def main() -> None:
+    """Run the trials, print the table, write the JSON."""
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    faces = read_faces(arguments.data)
+    split = faces.table["split"].to_numpy()
+    train, test = faces.select(split == "train"), faces.select(split == "test")
+    if not len(train) or not len(test):
+        raise EmoaugError(f"{arguments.data} has {len(train)} training and {len(test)} test faces; both are needed")
+    test_faces = torch.from_numpy(load_faces(test, arguments.size)).float() / 127.5 - 1
+    settings = ClassifierSettings(steps=arguments.steps, precision=arguments.precision)
+    classes, trials = len(faces.vocabulary), []
+    for count in arguments.labels_per_class:
+        for seed in arguments.seeds:
+            chosen = train.select(draw(train.label_indices(), count, seed))
+            pictures = load_faces(chosen, arguments.size)
+            for recipe in arguments.recipes:
+                wall, cpu = time.perf_counter(), time.process_time()
+                classifier = train_classifier(
+                    pictures, chosen.label_indices(), classes, dataclasses.replace(settings, recipe=recipe), seed
+                )
+                seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+                scores = evaluate(classifier(test_faces).numpy(), test.label_indices(), classes)
+                trial = {"labels_per_class": count, "seed": seed, "recipe": recipe, **seconds, **scores.to_dict()}
+                trials.append(trial)
+                print(
+                    f"{count:>5} a class, seed {seed}, {recipe:<15} accuracy {scores.accuracy:6.1%}  "
+                    f"macro F1 {scores.macro_f1:6.1%}  {seconds['cpu_s']:5.0f} s of CPU",
+                    flush=True,
+                )
+    summary = summarise(trials)
+    print("\n" + table(summary))
+    if arguments.output:
+        result = {"summary": summary, "trials": trials, "settings": dataclasses.asdict(settings), "machine": machine()}
+        write_text(arguments.output, json.dumps(result | {"classes": list(faces.vocabulary)}, indent=2) + "\n")
+        print(f"\n{arguments.output}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with Training/ and PublicTest/")
+    parser.add_argument("--labels-per-class", type=int, nargs="+", default=[25, 100])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--steps", type=int, default=ClassifierSettings.steps, help="updates of each classifier")
+    parser.add_argument("--size", type=int, default=None, help="edge of the faces, pixels; default: as they are")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default=ClassifierSettings.precision)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
+    return parser.parse_args()
+
+
+def draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Indices of ``count`` faces of every class, without repetition."""
+    generator = np.random.default_rng(seed)
+    return np.concatenate([generator.permutation(np.flatnonzero(labels == k))[:count] for k in np.unique(labels)])
+
+
+def summarise(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean over the seeds for every number of labels and recipe."""
+    rows = []
+    for count, recipe in dict.fromkeys((trial["labels_per_class"], trial["recipe"]) for trial in trials):
+        group = [trial for trial in trials if (trial["labels_per_class"], trial["recipe"]) == (count, recipe)]
+        means = {
+            name: float(np.mean([trial[name] for trial in group]))
+            for name in ("accuracy", "macro_f1", "calibration_error", "wall_s", "cpu_s")
+        }
+        rows.append({"labels_per_class": count, "recipe": recipe, "seeds": len(group), **means})
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The summary as Markdown."""
+    lines = [
+        "| labels a class | recipe | seeds | accuracy | macro F1 | calibration error | CPU seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['labels_per_class']} | {row['recipe']} | {row['seeds']} | {row['accuracy']:.1%} "
+            f"| {row['macro_f1']:.1%} | {row['calibration_error']:.3f} | {row['cpu_s']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what the numbers were made."""
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    information = Path("/proc/cpuinfo")
+    names = (
+        [line for line in information.read_text().splitlines() if line.startswith("model name")]
+        if (information.exists())
+        else []
+    )
+    return {
+        "processor": names[0].partition(":")[2].strip() if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "emoaug": __version__,
+        "commit": commit,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Networks that recognise expressions: one compact network for small faces, and every torchvision backbone by name."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import get_model, get_model_weights, list_models
+
+from emoaug import EmoaugError
+
+COMPACT = "compact"
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+_FIXED_SIZE = 224
+# Their position embeddings or windows are made for one picture size.
+_FIXED_SIZE_PREFIXES = ("vit_", "swin", "maxvit")
+
+
+class ExpressionNetwork(nn.Module):
+    """What all networks here share: pooled features, then one linear layer to the class scores.
+
+    Shape:
+        - faces: (N, 3, H, W), RGB in [-1, 1].
+        - features: (N, ``feature_count``).
+        - output: (N, ``classes``), unnormalised log probabilities.
+    """
+
+    feature_count: int
+    """Length of the pooled features."""
+
+    def __init__(self, feature_count: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.feature_count = feature_count
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(feature_count, classes)
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Pooled features, (N, ``feature_count``), of faces (N, 3, H, W) in [-1, 1]."""
+        raise NotImplementedError
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Class scores before the softmax, (N, classes), of faces (N, 3, H, W) in [-1, 1]."""
+        return self.head(self.dropout(self.features(faces)))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, which is pooled and projected where the shape changes.
+
+    Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, fig. 2; the average pooled shortcut
+    is variant D of He et al., "Bag of Tricks for Image Classification", CVPR 2019.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                # ceil_mode: a strided 3x3 convolution with padding 1 rounds odd sizes up too.
+                nn.AvgPool2d(stride, ceil_mode=True) if stride != 1 else nn.Identity(),
+                nn.Conv2d(channels_in, channels_out, 1, bias=False),
+                nn.BatchNorm2d(channels_out),
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, channels_in, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
+        return functional.relu(self.body(features) + self.shortcut(features))
+
+
+class CompactNetwork(ExpressionNetwork):
+    """A small residual network for faces of about 48 to 128 pixels that trains on one CPU core in a minute.
+
+    Faces go in as they are: making exposure and contrast equal first cost two points of accuracy on FER2013 with few
+    labels, where augmentation of both does better.
+
+    Args:
+        classes: number of expressions.
+        widths: channels of the stem, which halves the picture and is followed by a block, and of the stages after it,
+            each a block that halves the picture again.
+        dropout: share of the pooled features dropped while training.
+    """
+
+    def __init__(self, classes: int, widths: tuple[int, ...] = (16, 32, 64, 128), dropout: float = 0.3) -> None:
+        super().__init__(widths[-1], classes, dropout)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+        )
+        self.stages = nn.Sequential(
+            ResidualBlock(widths[0], widths[0], stride=1),
+            *(ResidualBlock(before, after, stride=2) for before, after in pairwise(widths)),
+        )
+        # oneDNN runs these convolutions 1.2 to 1.8 times faster in this layout.
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Mean of the last stage over the picture, (N, ``feature_count``)."""
+        return self.stages(self.stem(faces.contiguous(memory_format=torch.channels_last))).mean(dim=(2, 3))
+
+
+class BackboneNetwork(ExpressionNetwork):
+    """A torchvision classifier whose last linear layer is replaced.
+
+    Args:
+        name: a classification model of torchvision, for example "resnet18".
+        classes: number of expressions.
+        weights: torchvision's name of a set of weights, such as "IMAGENET1K_V1" or "DEFAULT"; None starts at random.
+        size: edge to which faces are resized first, pixels; None keeps theirs (or 224 where the model has a fixed
+            size). A pretrained model sees more in small faces when they are enlarged.
+        dropout: share of the features dropped while training, before the new layer.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, name: str, classes: int, weights: str | None = None, size: int | None = None, dropout: float = 0.3
+    ) -> None:
+        backbone = get_model(name, weights=weights)
+        super().__init__(_drop_last_linear(backbone, name), classes, dropout)
+        self.backbone = backbone
+        self.size = _FIXED_SIZE if size is None and name.startswith(_FIXED_SIZE_PREFIXES) else size
+        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(_IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
+
+    def features(self, faces: Tensor) -> Tensor:
+        """What the replaced layer used to see, (N, ``feature_count``)."""
+        if self.size is not None and faces.shape[-2:] != (self.size, self.size):
+            faces = functional.interpolate(
+                faces, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True
+            )
+        features = self.backbone(((faces + 1) / 2 - self.mean) / self.deviation)
+        # GoogLeNet and Inception return their auxiliary outputs beside the features while they train.
+        return features if isinstance(features, Tensor) else features.logits
+
+
+def _drop_last_linear(backbone: nn.Module, name: str) -> int:
+    """Replace the last linear layer (or 1x1 convolution) by the identity; returns how many features it saw."""
+    # GoogLeNet and Inception register auxiliary classifiers, which are no part of this network.
+    for auxiliary in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(backbone, auxiliary):
+            setattr(backbone, auxiliary, None)
+    if hasattr(backbone, "aux_logits"):
+        setattr(backbone, "aux_logits", False)  # noqa: B010
+    for path, module in reversed(list(backbone.named_modules())):
+        if isinstance(module, nn.Linear):
+            parent, _, leaf = path.rpartition(".")
+            setattr(backbone.get_submodule(parent), leaf, nn.Identity())
+            return module.in_features
+    raise EmoaugError(f"network '{name}' has no last linear layer to replace; choose another, for example 'resnet18'")
+
+
+def network_names() -> tuple[str, ...]:
+    """Names that `build_network` knows: "compact", then torchvision's models with a linear last layer."""
+    import torchvision.models
+
+    names = list_models(module=torchvision.models, exclude="squeezenet*")
+    return (COMPACT, *names)
+
+
+def build_network(
+    name: str = COMPACT, classes: int = 7, weights: str | None = None, size: int | None = None
+) -> ExpressionNetwork:
+    """Build a network by name.
+
+    Args:
+        name: "compact", or a classification model of torchvision.
+        classes: number of expressions, at least 2.
+        weights: torchvision's name of a set of pretrained weights (downloaded on first use); None for random ones.
+        size: edge to which a torchvision model resizes its faces, pixels; None keeps theirs.
+
+    Raises:
+        EmoaugError: for a name, a set of weights or a number of classes that does not exist.
+    """
+    if classes < 2:
+        raise EmoaugError(f"a classifier of {classes} expression(s): at least 2 are needed; add another class of faces")
+    if name == COMPACT:
+        if weights is not None:
+            raise EmoaugError(f"weights '{weights}' do not exist for 'compact', which starts at random; leave them out")
+        if size is not None:
+            raise EmoaugError(f"size {size} is for torchvision's networks; 'compact' takes faces as they are")
+        return CompactNetwork(classes)
+    known = network_names()
+    if name not in known:
+        raise EmoaugError(f"unknown network '{name}'. Known: {', '.join(known)}")
+    if weights is not None and weights != "DEFAULT":
+        choices = [choice.name for choice in get_model_weights(name)]
+        if weights not in choices:
+            raise EmoaugError(f"unknown weights '{weights}' for '{name}'. Known: {', '.join(choices)}, DEFAULT")
+    return BackboneNetwork(name, classes, weights, size)

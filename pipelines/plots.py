@@ -1,0 +1,175 @@
+"""Plots of a gain trial, as SVG: scores of the arms, paired differences, gains in recall."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from classifiers.evaluation import Interval, paired_interval
+from pipelines.arms import PICTURE_RECIPES
+from pipelines.verdict import Comparison, Verdict, fold_ratio
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLAIN_COLOURS = {"real": "#595959", "classical": "#0072B2"}
+SYSTEM_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Colours that people with any colour vision tell apart: Okabe & Ito, "Color Universal Design", 2008."""
+MARKERS = ("D", "o", "s", "^", "v")
+"""Shapes that tell comparisons apart where colours cannot."""
+
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": "#8c8c8c",
+    "axes.labelcolor": "#1a1a1a",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.grid.axis": "x",
+    "axes.axisbelow": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.8,
+    "text.color": "#1a1a1a",
+    # Names of classes and arms come from the data: a dollar sign in one is no formula.
+    "text.parse_math": False,
+    "xtick.color": "#8c8c8c",
+    "xtick.labelcolor": "#1a1a1a",
+    "ytick.left": False,
+    "ytick.labelcolor": "#1a1a1a",
+    # The same run gives the same bytes.
+    "svg.hashsalt": "emoaug",
+}
+WIDTH = 6.6
+"""Width of a plot, inches: its text stays readable when a phone shows it at the width of the screen."""
+
+
+def arm_colours(arms: Sequence[str]) -> dict[str, str]:
+    """A colour for each arm; systems take theirs in order."""
+    systems = [arm for arm in arms if arm not in PICTURE_RECIPES]
+    return PLAIN_COLOURS | {arm: SYSTEM_COLOURS[i % len(SYSTEM_COLOURS)] for i, arm in enumerate(systems)}
+
+
+def score_plot(trials: pd.DataFrame, level: float = 0.95) -> str:
+    """Plot accuracy and macro F1 of every trial, and each arm's mean with its interval; light lines join pairs.
+
+    Args:
+        trials: see `pipelines.gain.run_gain`.
+        level: confidence of the intervals, in (0, 1).
+
+    Returns:
+        An SVG document.
+    """
+    arms = list(dict.fromkeys(trials["arm"]))
+    colours, ratio = arm_colours(arms), fold_ratio(trials)
+    with _plot(1.3 + 0.55 * len(arms), columns=2) as (figure, axes, document):
+        for axis, name, title in zip(axes, ("accuracy", "macro_f1"), ("Accuracy", "Macro F1"), strict=True):
+            wide = 100 * trials.pivot(index=["fold", "seed"], columns="arm", values=name)[arms]
+            for values in wide.to_numpy():
+                axis.plot(values, range(len(arms)), color="#b3b3b3", linewidth=0.6, alpha=0.5, zorder=1)
+            for row, arm in enumerate(arms):
+                values = wide[arm].dropna().to_numpy()
+                axis.plot(values, np.full(len(values), row), "o", color=colours[arm], markersize=4, alpha=0.55, mew=0)
+                interval = paired_interval(values, level, repeats=1, test_to_train=ratio).student
+                if len(values) > 1:
+                    interval = replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 100.0))
+                _draw_interval(axis, interval, row + 0.28, colours[arm])
+            axis.set_title(title)
+            axis.set_xlabel("per cent")
+        _name_rows(axes[0], arms)
+        axes[1].sharey(axes[0])
+        axes[1].tick_params(labelleft=False)
+        figure.align_xlabels(axes)
+    return document[0]
+
+
+def difference_plot(comparisons: Sequence[Comparison]) -> str:
+    """Plot the paired differences in macro F1, one dot a pair, each with its mean and interval, as an SVG document."""
+    colours = arm_colours([comparison.arm for comparison in comparisons])
+    names = [f"{comparison.arm}\nagainst {comparison.against}" for comparison in comparisons]
+    with _plot(1.2 + 0.65 * len(names)) as (_, (axis,), document):
+        axis.axvline(0, color="#1a1a1a", linewidth=1)
+        for row, comparison in enumerate(comparisons):
+            values = [f1 for _, _, f1, _ in comparison.pairs]
+            colour = colours[comparison.arm]
+            axis.plot(values, [row] * len(values), "o", color=colour, markersize=5, alpha=0.55, mew=0)
+            _draw_interval(axis, comparison.macro_f1, row + 0.28, colour)
+        _name_rows(axis, names)
+        axis.set_xlabel("difference in macro F1, points    (worse ←  → better)")
+    return document[0]
+
+
+def recall_plot(verdict: Verdict) -> str:
+    """Plot how each class's recall changes in each comparison, with intervals, as an SVG document."""
+    comparisons = verdict.comparisons
+    classes = list(comparisons[0].recall)
+    colours = arm_colours([comparison.arm for comparison in comparisons])
+    step = 0.7 / len(comparisons)
+    with _plot(1.5 + len(classes) * (0.15 + 0.17 * len(comparisons))) as (figure, (axis,), document):
+        axis.axvline(0, color="#1a1a1a", linewidth=1)
+        for place, comparison in enumerate(comparisons):
+            label: str | None = f"{comparison.arm} against {comparison.against}"
+            for row, name in enumerate(classes):
+                gain = comparison.recall[name]
+                if gain is not None:
+                    height = row + (place - (len(comparisons) - 1) / 2) * step
+                    _draw_interval(axis, gain, height, colours[comparison.arm], MARKERS[place % len(MARKERS)], label)
+                    label = None
+        _name_rows(axis, classes)
+        axis.set_xlabel("difference in recall, points    (worse ←  → better)")
+        figure.legend(loc="outside upper left", frameon=False, ncols=2)
+    return document[0]
+
+
+@contextmanager
+def _plot(height: float, columns: int = 1) -> Iterator[tuple[Figure, Sequence[Axes], list[str]]]:
+    """Give a figure and its axes; afterwards the list holds the SVG document."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    document: list[str] = []
+    with matplotlib.rc_context():
+        # A reader's own matplotlibrc must not change the report.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        yield figure, axes, document
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        document.append(buffer.getvalue())
+
+
+def _draw_interval(
+    axis: Axes, interval: Interval, height: float, colour: str, marker: str = "D", label: str | None = None
+) -> None:
+    """Draw a mean as a marker and its interval, if it has ends, as a bar."""
+    if math.isfinite(interval.low) and math.isfinite(interval.high):
+        axis.plot([interval.low, interval.high], [height, height], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axis.plot([interval.estimate], [height], marker, color=colour, markersize=6, markeredgecolor="white", label=label)
+
+
+def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Name the rows, the first at the top."""
+    axis.set_yticks(range(len(names)), [_short(name) for name in names])
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.margins(x=0.06)
+
+
+def _short(name: str, longest: int = 28) -> str:
+    """Cut each line of a name to a length."""
+    lines = name.split("\n")
+    return "\n".join(line if len(line) <= longest else line[: longest - 1] + "…" for line in lines)
