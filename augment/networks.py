@@ -64,7 +64,8 @@ def warp(faces: Tensor, flow: Tensor) -> Tensor:
     n, _, height, width = faces.shape
     identity = torch.eye(2, 3, device=faces.device, dtype=torch.float32).expand(n, 2, 3)
     grid = F.affine_grid(identity, [n, 1, height, width], align_corners=False) + flow.float().permute(0, 2, 3, 1)
-    moved = F.grid_sample(faces.float(), grid, padding_mode="border", align_corners=False)
+    # A place that is not a number makes the backward pass on the CPU write outside its memory.
+    moved = F.grid_sample(faces.float(), grid.nan_to_num(), padding_mode="border", align_corners=False)
     return moved.to(faces.dtype)
 
 

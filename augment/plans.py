@@ -36,7 +36,7 @@ class PlanSettings:
     """Synthetic faces in each class, for the policy per-class."""
     seed: int = 0
     """Decides which face becomes what; 0 or more."""
-    strength: tuple[float, float] = (1.0, 1.0)
+    strength: tuple[float, float] = (0.7, 1.0)
     """Lowest and highest strength of the wanted expression, in (0, 1]; drawn evenly for each row in steps of 0.001.
     The rest of the condition stays with what the source shows."""
 

@@ -199,7 +199,8 @@ class Trainer:
             while self.step < s.steps:
                 terms = self._one_step()
                 self.step += 1
-                if self.step % 50 == 0 or self.step == s.steps:
+                saves = self.step % s.save_every == 0 or self.step == s.steps
+                if self.step % 50 == 0 or saves:
                     values = self._checked({k: float(v) for k, v in terms.items()})
                     log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
                     log.flush()
@@ -208,7 +209,7 @@ class Trainer:
                 bar.update()
                 if self.step % s.sample_every == 0 or self.step == s.steps:
                     self._save_samples()
-                if self.step % s.save_every == 0 or self.step == s.steps:
+                if saves:
                     self._save()
         if self.step > first:
             self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)

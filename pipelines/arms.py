@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from augment.systems import SYSTEMS
@@ -29,3 +30,8 @@ def get_arm(name: str) -> Arm:
     if name in SYSTEMS:
         return Arm(name, PICTURE_RECIPES["classical"], name)
     raise EmoaugError(f'unknown arm "{name}"; there are {", ".join([*PICTURE_RECIPES, *SYSTEMS])}')
+
+
+def words(texts: Iterable[str]) -> list[str]:
+    """Names given as `a b`, as `a,b`, or as both."""
+    return [word for text in texts for word in text.split(",") if word]

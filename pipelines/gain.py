@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from augment.training import TrainingSettings, train
 from classifiers.evaluation import evaluate
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__
-from pipelines.arms import Arm, get_arm
+from pipelines.arms import Arm, get_arm, words
 from pipelines.audit import audit
 from pipelines.splits import Fold, groups_of, limit_labels, make_folds
 
@@ -38,13 +38,14 @@ class GainSettings:
     """What is compared, and how often."""
 
     arms: tuple[str, ...] = ("real", "classical", "lssl")
-    """Training recipes: real (no augmentation), classical, or a system (classical plus its faces)."""
+    """Training recipes, with commas or spaces: real (no augmentation), classical, or a system (classical plus its
+    faces)."""
     folds: int = 4
     """Folds that no person crosses; 1 takes the dataset's own train and test splits."""
     seeds: int = 3
     """Trials of each arm in each fold, from seed 0 on."""
-    labels_per_class: int | None = None
-    """Labelled training faces of each class, drawn by the seed; None takes all."""
+    labels_per_class: int | Literal["all"] = "all"
+    """Labelled training faces of each class, drawn by the seed."""
     synthetic_factor: float = 3.0
     """Synthetic faces for each real training face, over all classes; every class gets as many."""
     synthetic_share: float = 0.5
@@ -57,14 +58,15 @@ class GainSettings:
     """How a classifier is trained; its recipe is the arm's."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "arms", tuple(words(self.arms)))
         if self.folds < 1 or self.seeds < 1:
             raise EmoaugError(f"folds is {self.folds} and seeds {self.seeds}; both are 1 or more")
         if len(set(self.arms)) != len(self.arms) or not self.arms:
             raise EmoaugError(f"arms are {', '.join(self.arms)}; name each once")
         for name in self.arms:
             get_arm(name)
-        if self.labels_per_class is not None and self.labels_per_class < 1:
-            raise EmoaugError(f"labels_per_class is {self.labels_per_class}; it is 1 or more, or None for all")
+        if self.labels_per_class != "all" and self.labels_per_class < 1:
+            raise EmoaugError(f"labels_per_class is {self.labels_per_class}; it is 1 or more, or all")
         if not 0 < self.synthetic_share < 1:
             raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
 
@@ -154,7 +156,8 @@ def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.D
 
 def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings) -> None:
     """Train and test one classifier, and write its scores and its probabilities."""
-    rows = limit_labels(faces, trial.fold.train, settings.labels_per_class, trial.seed)
+    few = None if settings.labels_per_class == "all" else settings.labels_per_class
+    rows = limit_labels(faces, trial.fold.train, few, trial.seed)
     labels = faces.label_indices()
     extra, system_seconds = None, 0.0
     if trial.arm.system is not None:
@@ -246,7 +249,7 @@ def check_lineage(made: FaceTable, config: dict[str, Any], faces: FaceTable, fol
     from_test = made.table.source_sha256.isin(test_pictures).sum() if "source_sha256" in made.table else 0
     if from_test:
         raise EmoaugError(f"{made.root}: {from_test} synthetic faces were made from test faces of fold {fold.number}")
-    seen = set(config.get("training_data", {}).get("subjects", []))
+    seen = set(config["extra"].get("training_data", {}).get("subjects", []))
     if seen & test_subjects:
         raise EmoaugError(
             f"{made.root}: its system was trained on {', '.join(sorted(seen & test_subjects)[:3])}, who test"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from augment.folders import FaceTable, read_faces
 from emoaug import EmoaugError
+from pipelines.arms import words
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class DatasetOptions:
     labels: tuple[str, ...] = ()
     """Renames expressions, OLD=NEW each: --labels irritated=angry joyful=happy."""
     vocabulary: tuple[str, ...] = ()
-    """The classes, in order; by default those that the dataset has."""
+    """The classes, in order, with commas or spaces; by default those that the dataset has."""
     subject_pattern: str | None = None
     """Regular expression whose group finds the subject in a file name, for example '(S[0-9]+)_'."""
 
@@ -24,12 +25,12 @@ class DatasetOptions:
 def open_dataset(path: Path, options: DatasetOptions) -> FaceTable:
     """Read a dataset, and say what is worth saying about it."""
     renames = {}
-    for text in options.labels:
+    for text in words(options.labels):
         old, equals, new = text.partition("=")
         if not equals or not old or not new:
             raise EmoaugError(f'--labels "{text}": write OLD=NEW, for example irritated=angry')
         renames[old] = new
-    faces = read_faces(path, renames, options.vocabulary or None, options.subject_pattern)
+    faces = read_faces(path, renames, words(options.vocabulary) or None, options.subject_pattern)
     for note in faces.notes:
         print(note)
     if len(faces.rejected):

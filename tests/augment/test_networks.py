@@ -12,6 +12,13 @@ def test_warp_by_whole_pixels_moves_the_picture():
     torch.testing.assert_close(warp(faces, flow)[..., -1], faces[..., -1], atol=1e-5, rtol=1e-5)
 
 
+def test_warp_by_what_is_no_number_does_not_take_the_process_down():
+    faces = torch.rand(2, 3, 8, 8, requires_grad=True)
+    flow = torch.full((2, 2, 8, 8), float("nan"), requires_grad=True)
+    warp(faces, flow).sum().backward()
+    assert faces.grad.shape == faces.shape
+
+
 def test_critic_augmentation_varies_samples_and_passes_gradients():
     torch.manual_seed(0)
     samples = torch.rand(16, 4, 16, 16, requires_grad=True)

@@ -1,0 +1,239 @@
+"""The trainer, on drawn faces and the smallest LSSL."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from augment.checkpoints import load_translator, read_config
+from augment.pictures import decode_picture, read_picture
+from augment.systems import get_system
+from augment.training import TrainingFaces, TrainingSettings, _vary, load_training_faces, to_pictures, train
+from emoaug import EmoaugError
+from tests.drawn_dataset import draw_dataset
+
+SYSTEM = replace(
+    get_system("lssl").configurations["compact"],
+    size=32,
+    width=8,
+    depth=2,
+    widest=16,
+    residual_blocks=1,
+    critic_width=8,
+)
+SETTINGS = TrainingSettings(
+    steps=12, batch_size=4, sample_every=6, save_every=4, device="cpu", precision="32-true", learning_rate=1e-3
+)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return draw_dataset(tmp_path_factory.mktemp("drawn"))
+
+
+def weights(run):
+    return load_file(run / "checkpoint" / "weights.safetensors")
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_folder_explains_itself_and_its_checkpoint_translates(faces, tmp_path):
+    checkpoint = train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    assert {"settings.json", "log.jsonl", "samples", "checkpoint", "state"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 12
+    assert {"critic", "adversarial", "change", "landmarks"} <= log[-1].keys()
+    assert [p.name for p in sorted((tmp_path / "run" / "samples").iterdir())] == [
+        "000000.png",
+        "000006.png",
+        "000012.png",
+    ]
+    sheet = read_picture(tmp_path / "run" / "samples" / "000012.png")
+    assert sheet.std() > 10
+    config = read_config(checkpoint)["extra"]
+    assert config["training_data"]["subjects"] == [f"person{i:02d}" for i in range(6)]
+    translator = load_translator(tmp_path / "run")
+    picture = torch.from_numpy(faces.picture(0)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    with torch.inference_mode():
+        assert translator.translate(picture, translator.condition(["happy"])).shape == (1, 3, 32, 32)
+    saved = torch.load(tmp_path / "run" / "state" / "state.pt", weights_only=True)
+    assert saved["step"] == 12
+
+
+def test_a_run_stopped_after_any_step_ends_with_the_same_weights(faces, tmp_path, monkeypatch):
+    train(faces, tmp_path / "whole", "lssl", SYSTEM, SETTINGS)
+    from augment.training import Trainer
+
+    real_step, left = Trainer._one_step, {"steps": 6}
+
+    def stopped(self):
+        if left["steps"] == 0:
+            raise KeyboardInterrupt
+        left["steps"] -= 1
+        return real_step(self)
+
+    monkeypatch.setattr(Trainer, "_one_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(faces, tmp_path / "parts", "lssl", SYSTEM, SETTINGS)
+    monkeypatch.setattr(Trainer, "_one_step", real_step)
+    torch.rand(17)  # whatever else the process drew in between
+    train(faces, tmp_path / "parts", "lssl", SYSTEM, SETTINGS)
+    assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "parts" / "log.jsonl").read_text()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from augment.folders import read_faces
+from augment.training import train
+from tests.augment.test_training import SETTINGS, SYSTEM
+train(read_faces(Path(sys.argv[1])), Path(sys.argv[2]), "lssl", SYSTEM, SETTINGS)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_weights_and_files(faces, tmp_path):
+    train(faces, tmp_path / "whole", "lssl", SYSTEM, SETTINGS)
+    command = [sys.executable, "-c", SCRIPT, str(faces.root), str(tmp_path / "killed")]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    for attempt in range(20):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        state = tmp_path / "killed" / "state"
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.01)
+        if attempt < 4:
+            time.sleep(random.Random(attempt).uniform(0, 0.8))
+            process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            break
+    assert process.returncode == 0
+    assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "killed" / "log.jsonl").read_text()
+
+
+def test_a_finished_run_does_nothing_and_another_is_refused(faces, tmp_path, capsys):
+    train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
+    train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    assert "finished" in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
+    with pytest.raises(EmoaugError, match="training differs"):
+        train(faces, tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, seed=1))
+    with pytest.raises(EmoaugError, match="data sha256 differs"):
+        train(faces.select(np.arange(8)), tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    first = weights(tmp_path / "run")
+    train(faces, tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, seed=1), restart=True)
+    assert any(not torch.equal(first[n], w) for n, w in weights(tmp_path / "run").items())
+
+
+def test_a_folder_with_something_else_is_left_alone(faces, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(EmoaugError, match="holds no run of emoaug train"):
+        train(faces, tmp_path, "lssl", SYSTEM, SETTINGS)
+    with pytest.raises(EmoaugError, match="holds no run of emoaug train"):
+        train(faces, tmp_path, "lssl", SYSTEM, SETTINGS, restart=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_away_loss_stops_with_a_message_and_keeps_the_last_good_checkpoint(faces, tmp_path, monkeypatch):
+    with pytest.raises(EmoaugError, match="ran away at step 4"):
+        train(faces, tmp_path / "wild", "lssl", SYSTEM, replace(SETTINGS, learning_rate=1e6))
+    assert not (tmp_path / "wild" / "checkpoint").exists()
+    # Good for four steps, then wild: the checkpoint of the fourth step stays.
+    from augment.training import Trainer
+
+    real_step = Trainer._one_step
+
+    def spoiled(self):
+        if self.step == 5:
+            next(self.translator.encoder.parameters()).data.fill_(float("nan"))
+        return real_step(self)
+
+    monkeypatch.setattr(Trainer, "_one_step", spoiled)
+    with pytest.raises(EmoaugError, match="is nan"):
+        train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    assert read_config(tmp_path / "run")["extra"]["steps"] == 4
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
+
+
+def test_faces_without_landmarks_are_an_error_that_names_the_command(tmp_path):
+    bare = draw_dataset(tmp_path / "bare", landmarks=False)
+    with pytest.raises(EmoaugError, match="emoaug align"):
+        train(bare, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+
+
+def test_one_expression_alone_is_an_error(faces, tmp_path):
+    happy = faces.select((faces.table.label == "happy").to_numpy())
+    with pytest.raises(EmoaugError, match="at least two expressions"):
+        train(happy, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+
+
+def test_held_out_and_synthetic_faces_are_not_trained_on(faces, tmp_path):
+    table = faces.table.copy()
+    table["split"] = ["train"] * 8 + ["test"] * 4
+    table.loc[0, "is_synthetic"] = True
+    checkpoint = train(replace(faces, table=table), tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, steps=1))
+    seen = read_config(checkpoint)["extra"]["training_data"]
+    assert seen["faces"] == 7
+    assert set(seen["subjects"]) == {f"person{i:02d}" for i in range(4)}
+
+
+def test_batches_are_balanced_and_no_target_is_what_the_face_shows(faces):
+    rare = faces.select(np.array([1, 3, 5, 7, 9, 0]))  # five happy, one neutral
+    data = load_training_faces(rare, faces.vocabulary, 32)
+    batch = data.batch(torch.Generator().manual_seed(0), replace(SETTINGS, batch_size=400))
+    assert (batch.conditions * batch.targets).sum() == 0
+    assert batch.targets.sum(1).eq(1).all()
+    assert abs(batch.conditions[:, 0].mean() - 0.5) < 0.1
+    assert batch.faces.abs().max() <= 1
+
+
+def test_face_and_landmarks_move_as_one():
+    # A bright dot at each landmark must be found at the moved landmark.
+    generator = torch.Generator().manual_seed(3)
+    size, n = 64, 32
+    places = torch.randint(20, 44, (n, 2), generator=generator)
+    faces = torch.full((n, 3, size, size), -1.0)
+    for i, (x, y) in enumerate(places.tolist()):
+        faces[i, :, y - 1 : y + 2, x - 1 : x + 2] = 1.0
+    points = ((places.float() + 0.5) * 2 / size - 1).unsqueeze(1)
+    moved, after = _vary(faces, points, 1.0, generator)
+    weight = (moved[:, 0] - moved[:, 0].amin((1, 2), keepdim=True)).clamp_min(0)
+    axis = (torch.arange(size) + 0.5) * 2 / size - 1
+    x = (weight.sum(1) * axis).sum(1) / weight.sum((1, 2))
+    y = (weight.sum(2) * axis).sum(1) / weight.sum((1, 2))
+    assert (x - after[:, 0, 0]).abs().max() < 0.02
+    assert (y - after[:, 0, 1]).abs().max() < 0.02
+    assert (after[:, 0, 0] * points[:, 0, 0] < 0).any()  # some were mirrored
+
+
+def test_training_faces_need_two_classes():
+    with pytest.raises(EmoaugError, match="another class"):
+        TrainingFaces(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.zeros(3).long(), torch.zeros(3, 478, 2), 2)
+
+
+def test_pictures_and_faces_are_inverse():
+    pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    back = to_pictures(pixels.float() / 127.5 - 1)[0]
+    assert np.array_equal(back, pixels[0].permute(1, 2, 0).numpy())
+
+
+def test_samples_are_real_pictures(faces, tmp_path):
+    train(faces, tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, steps=1))
+    data = (tmp_path / "run" / "samples" / "000001.png").read_bytes()
+    assert decode_picture(data).shape[2] == 3

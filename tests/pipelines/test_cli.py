@@ -1,0 +1,198 @@
+"""The command as a new user meets it: help, wrong words, and every kind of bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from augment.folders import read_faces
+from emoaug import __version__
+from pipelines.cli import COMMANDS, main
+from tests.augment.drawn_face import draw_face, model_path
+from tests.drawn_dataset import draw_dataset
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    code = main([str(a) for a in arguments])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def mistake(capsys, *arguments) -> str:
+    """Run a command that must fail with one line and 2."""
+    code, _, err = run(capsys, *arguments)
+    lines = [line for line in err.strip().splitlines() if line.startswith("emoaug:")]
+    assert code == 2
+    assert len(lines) == 1
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def test_help_names_every_command_without_importing_torch():
+    script = "import sys; from pipelines.cli import main; main(['--help']); print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert all(f"emoaug {name}" in said for name in COMMANDS)
+    assert said.endswith("False\n")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"emoaug {name}" in capsys.readouterr().out
+
+
+def test_version_and_unknown_commands(capsys):
+    assert run(capsys, "--version")[1].strip() == __version__
+    assert "there are audit" in mistake(capsys, "augment")
+
+
+def test_an_empty_folder_is_one_line(capsys, tmp_path):
+    assert "no pictures" in mistake(capsys, "audit", tmp_path)
+    assert "no pictures" in mistake(capsys, "align", tmp_path, tmp_path / "out")
+    assert "no pictures" in mistake(capsys, "train", "--data", tmp_path, "--out", tmp_path / "run")
+
+
+def test_a_folder_that_is_not_there_is_one_line(capsys, tmp_path):
+    assert "nowhere" in mistake(capsys, "audit", tmp_path / "nowhere")
+    assert "nowhere" in mistake(capsys, "verify", tmp_path / "nowhere")
+
+
+def test_an_unknown_expression_lists_what_is_known(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    (tmp_path / "faces" / "happy").rename(tmp_path / "faces" / "irritated")
+    (tmp_path / "faces" / "metadata.csv").unlink()
+    said = mistake(capsys, "audit", tmp_path / "faces")
+    assert '"irritated"' in said
+    assert "--labels" in said
+    assert run(capsys, "audit", tmp_path / "faces", "--labels", "irritated=angry")[0] == 0
+    assert "OLD=NEW" in mistake(capsys, "audit", tmp_path / "faces", "--labels", "irritated")
+
+
+def test_one_class_only_is_one_line(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    for path in (tmp_path / "faces" / "neutral").iterdir():
+        path.unlink()
+    (tmp_path / "faces" / "metadata.csv").unlink()
+    assert "two" in mistake(capsys, "train", "--data", tmp_path / "faces", "--out", tmp_path / "run")
+    assert "two" in mistake(capsys, "gain", "--data", tmp_path / "faces", "--out", tmp_path / "gain")
+
+
+def strange_pictures(folder: Path) -> None:
+    """One good picture of each kind that decoders stumble over, and some that are no pictures."""
+    folder.mkdir(parents=True)
+    face = draw_face(256)
+    good = cv2.imencode(".jpg", face[..., ::-1])[1].tobytes()
+    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "truncated.jpg").write_bytes(good[: len(good) // 2])
+    cv2.imwrite(str(folder / "deep.png"), face[..., ::-1].astype(np.uint16) * 257)
+    Image.fromarray(face).convert("CMYK").save(folder / "cmyk.jpg")
+    frames = [Image.fromarray(draw_face(256, smile=s)) for s in (0.0, 1.0)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    Image.fromarray(np.dstack([face, np.full(face.shape[:2], 255, np.uint8)])).save(folder / "alpha.png")
+    cv2.imwrite(str(folder / "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    (folder / "Jörg Müller äöü 1.jpg").write_bytes(good)
+
+
+def test_strange_pictures_are_aligned_or_rejected_with_a_reason_and_none_is_lost(capsys, tmp_path):
+    os.environ.setdefault("EMOAUG_MODELS", str(model_path().parent))
+    strange_pictures(tmp_path / "faces" / "happy")
+    (tmp_path / "faces" / "neutral").mkdir()
+    cv2.imwrite(str(tmp_path / "faces" / "neutral" / "plain.png"), draw_face(256, skin=200)[..., ::-1])
+    code, out, _ = run(capsys, "align", tmp_path / "faces", tmp_path / "out", "--workers", 1)
+    assert code == 0
+    aligned = read_faces(tmp_path / "out").table.file_name.tolist()
+    rejected = (tmp_path / "out" / "rejected.csv").read_text(encoding="utf-8")
+    assert len(aligned) == 6
+    assert any("Jörg Müller" in name for name in aligned)
+    for name in ("text.jpg", "truncated.jpg", "dot.png"):
+        assert name in rejected
+    assert "3 rejected" in out
+    assert sorted(p.name for p in (tmp_path / "faces" / "happy").iterdir()) == sorted(
+        [
+            "text.jpg",
+            "truncated.jpg",
+            "deep.png",
+            "cmyk.jpg",
+            "moving.gif",
+            "alpha.png",
+            "dot.png",
+            "Jörg Müller äöü 1.jpg",
+        ]
+    )
+
+
+def test_rows_without_files_and_files_without_rows_are_said(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    (tmp_path / "faces" / "happy" / "person01.png").rename(tmp_path / "faces" / "happy" / "stranger.png")
+    code, out, _ = run(capsys, "audit", tmp_path / "faces")
+    assert code == 0
+    assert "2 files or rows cannot be used" in out
+    assert "person01.png" in out
+    assert "stranger.png" in out
+
+
+def test_an_output_folder_with_another_run_or_other_files_is_left_alone(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    for command in (
+        ["align", tmp_path / "faces", other],
+        ["train", "--data", tmp_path / "faces", "--out", other],
+        ["gain", "--data", tmp_path / "faces", "--out", other],
+    ):
+        mistake(capsys, *command)
+    assert [p.name for p in other.iterdir()] == ["thesis.txt"]
+    assert (other / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_folder_is_one_line(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o500)
+    assert "cannot write" in mistake(capsys, "train", "--data", tmp_path / "faces", "--out", locked / "run")
+
+
+def test_the_output_of_a_file_as_folder_is_one_line(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    (tmp_path / "file").write_text("")
+    assert str(tmp_path / "file") in mistake(
+        capsys, "train", "--data", tmp_path / "faces", "--out", tmp_path / "file" / "run"
+    )
+
+
+def test_system_options_are_checked(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    base = ["train", "--data", tmp_path / "faces", "--out", tmp_path / "run"]
+    assert "NAME=VALUE" in mistake(capsys, *base, "--set", "identity=3")
+    assert "depth" in mistake(capsys, *base, "--set", "depth=many")
+    assert "unknown system" in mistake(capsys, *base, "--system", "stargan")
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]
+    assert run(capsys, "train", "--data", tmp_path / "faces", "--out", tmp_path / "run", *tiny)[0] == 0
+    made = ["--data", tmp_path / "faces", "--weights", tmp_path / "run", "--out", tmp_path / "bigger"]
+    code, out, _ = run(capsys, "generate", *made, "--policy", "multiply", "--factor", 1)
+    assert code == 0
+    assert "translated 8 faces" in out
+    bigger = read_faces(tmp_path / "bigger")
+    assert bigger.table.is_synthetic.sum() == 8
+    assert len(bigger) == 16
+    assert run(capsys, "verify", tmp_path / "bigger")[0] == 0
+    victim = bigger.path(int(np.flatnonzero(bigger.table.is_synthetic)[0]))
+    victim.write_bytes(victim.read_bytes()[:-20])
+    code, out, _ = run(capsys, "verify", tmp_path / "bigger")
+    assert code == 1
+    assert victim.name in out
