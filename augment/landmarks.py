@@ -43,13 +43,15 @@ def _pixel_centres(size: int, like: Tensor) -> Tensor:
     return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) * (2 / size) - 1
 
 
-def heat_maps(points: Tensor, size: int, sigma: float = 10 / 256) -> Tensor:
-    """Draw one Gaussian a point, summed and stretched to the full range.
+def heat_maps(points: Tensor, size: int, sigma: float, clamped: bool) -> Tensor:
+    """Draw one Gaussian a point, and their sum.
 
     Args:
         points: x, y of each point, (N, P, 2), the picture's edges at -1 and 1.
         size: side of the square map, pixels.
         sigma: standard deviation, as a share of the picture's side.
+        clamped: cut the sum off at the height of one Gaussian, so that every point counts alike; else stretch it to the
+            full range, in which the crowded mouth outshines the rest.
 
     Returns:
         (N, 1, size, size) in [-1, 1].
@@ -61,6 +63,8 @@ def heat_maps(points: Tensor, size: int, sigma: float = 10 / 256) -> Tensor:
     x = torch.exp(-0.5 * ((axis - points[..., :1]) / (2 * sigma)) ** 2)
     y = torch.exp(-0.5 * ((axis - points[..., 1:2]) / (2 * sigma)) ** 2)
     maps = torch.einsum("npy,npx->nyx", y, x)
+    if clamped:
+        return (2 * maps.clamp_max(1) - 1).unsqueeze(1)
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (2 * (maps - low) / (high - low).clamp_min(1e-6) - 1).unsqueeze(1)
 

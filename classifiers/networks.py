@@ -78,8 +78,8 @@ class ResidualBlock(nn.Module):
 class CompactNetwork(ExpressionNetwork):
     """A small residual network for faces of about 48 to 128 pixels that trains on one CPU core in a minute.
 
-    Faces go in as they are: making exposure and contrast equal first cost two points of accuracy on FER2013 with few
-    labels, where augmentation of both does better.
+    Faces go in as they are: giving every picture the same exposure and contrast first lowered the accuracy on held-out
+    FER2013 faces (from 29.5 % to 26.8 % with 25 labels a class, from 41.4 % to 39.6 % with 100; one run each).
 
     Args:
         classes: number of expressions.

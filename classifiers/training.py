@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -46,14 +45,10 @@ class ClassifierSettings:
     """Step size over time: "one-cycle" climbs for a quarter of the steps and falls to 0, "cosine" only falls."""
     label_smoothing: float = 0.1
     """Probability mass spread evenly over all classes."""
-    mixup: float = 0.0
-    """Parameter of the Beta distribution that pairs of faces are mixed with; 0 mixes none."""
     class_balanced: bool = True
     """Draw every class equally often, instead of every face."""
     recipe: str = "classical"
     """Picture augmentation; a name in `classifiers.augmentation.RECIPES`."""
-    averaging: float = 0.0
-    """Decay per update of the moving average of the weights that is kept in the end; 0 keeps the last weights."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the convolutions. bf16 is faster where the processor has it, and a little less exact."""
 
@@ -102,8 +97,10 @@ def train_classifier(
         if target.type == "cuda":
             torch.cuda.manual_seed(seed)
         network = build_network(settings.network, classes, settings.weights, settings.input_size).to(target)
-        kept = _fit(network, sources, settings, seed, extra_share, target, progress)
-    return Classifier(kept, classes, settings.network, settings.input_size, training=asdict(settings) | {"seed": seed})
+        _fit(network, sources, settings, seed, extra_share, target, progress)
+    return Classifier(
+        network, classes, settings.network, settings.input_size, training=asdict(settings) | {"seed": seed}
+    )
 
 
 def resolve_device(device: str) -> torch.device:
@@ -154,8 +151,8 @@ def _fit(
     extra_share: float,
     device: torch.device,
     progress: bool,
-) -> ExpressionNetwork:
-    """Run the updates; returns the network to keep."""
+) -> None:
+    """Run the updates; the network is trained in place."""
     shares = [settings.batch_size]
     if len(sources) == 2:
         synthetic = round(settings.batch_size * extra_share)
@@ -165,10 +162,8 @@ def _fit(
         for place, ((_, labels), share) in enumerate(zip(sources, shares, strict=True))
     ]
     draws = Generator(device).manual_seed(seed)
-    mixing = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / settings.steps, settings))
-    average = deepcopy(network).requires_grad_(False) if settings.averaging else None
     network.train()
     with tqdm(total=settings.steps, desc="classifier", disable=not progress, leave=False) as bar:
         for step in range(settings.steps):
@@ -177,21 +172,13 @@ def _fit(
             batch_faces = torch.cat([x for x, _ in chosen]).to(device)
             batch_labels = torch.cat([y for _, y in chosen]).to(device)
             batch_faces = augment_batch(batch_faces.float() / 127.5 - 1, settings.recipe, draws)
-            share = float(mixing.beta(settings.mixup, settings.mixup)) if settings.mixup else 1.0
-            other = torch.randperm(len(batch_labels), generator=draws, device=device)
-            if share < 1:
-                batch_faces = share * batch_faces + (1 - share) * batch_faces[other]
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
                 scores = network(batch_faces)
-            loss = share * _loss(scores, batch_labels, settings)
-            if share < 1:
-                loss = loss + (1 - share) * _loss(scores, batch_labels[other], settings)
+            loss = functional.cross_entropy(scores.float(), batch_labels, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             scheduler.step()
-            if average is not None:
-                _follow(average, network, min(settings.averaging, (step + 1) / (step + 10)))
             bar.update()
             if step % 20 == 0 or step == settings.steps - 1:
                 value = loss.item()
@@ -201,11 +188,6 @@ def _fit(
                         f"take a learning rate smaller than {settings.learning_rate:g}"
                     )
                 bar.set_postfix(loss=f"{value:.3f}")
-    return network if average is None else average
-
-
-def _loss(scores: Tensor, labels: Tensor, settings: ClassifierSettings) -> Tensor:
-    return functional.cross_entropy(scores.float(), labels, label_smoothing=settings.label_smoothing)
 
 
 def _rate(progress: float, settings: ClassifierSettings) -> float:
@@ -225,17 +207,6 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
     ]
 
 
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the averaged weights towards the network's; the batch statistics too, counters are copied."""
-    ours, theirs = average.state_dict(), network.state_dict()
-    for name, value in ours.items():
-        if value.is_floating_point():
-            value.lerp_(theirs[name], 1 - decay)
-        else:
-            value.copy_(theirs[name])
-
-
 def _check_settings(settings: ClassifierSettings, extra_share: float) -> None:
     check_recipe(settings.recipe)
     for name, allowed in (("schedule", ("one-cycle", "cosine")), ("precision", ("32-true", "bf16-mixed"))):
@@ -245,10 +216,9 @@ def _check_settings(settings: ClassifierSettings, extra_share: float) -> None:
         raise EmoaugError(f"{settings.steps} steps: a classifier needs at least 1")
     if settings.batch_size < 2:
         raise EmoaugError(f"batches of {settings.batch_size}: batch normalisation needs at least 2 faces")
-    for name, high in (("label_smoothing", 1.0), ("averaging", 1.0)):
-        if not 0 <= getattr(settings, name) < high:
-            raise EmoaugError(f"{name} is {getattr(settings, name)}; it must be at least 0 and below {high:g}")
-    for name in ("learning_rate", "weight_decay", "mixup"):
+    if not 0 <= settings.label_smoothing < 1:
+        raise EmoaugError(f"label_smoothing is {settings.label_smoothing}; it must be at least 0 and below 1")
+    for name in ("learning_rate", "weight_decay"):
         if not 0 <= getattr(settings, name) < math.inf:
             raise EmoaugError(f"{name} is {getattr(settings, name)}; it must be a finite number, at least 0")
     if not 0 <= extra_share <= 1:

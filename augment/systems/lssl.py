@@ -41,6 +41,10 @@ class LSSLSettings:
     """Side of the first and last convolutions, pixels."""
     heat_channels: int = 1
     """Channels in which the heat map is given and asked for."""
+    heat_sigma: float = 6 / 256
+    """Standard deviation of a landmark in the heat map, as a share of the picture's side."""
+    heat_clamped: bool = True
+    """Whether the heat map is cut off at the height of one landmark, instead of stretched to the full range."""
     output: Literal["composed", "direct"] = "composed"
     """`direct` paints the face; `composed` moves the source's pixels and paints over them where a mask says so."""
     critic_width: int = 32
@@ -73,7 +77,7 @@ class LSSLSettings:
     """Weight of the cycle on face, heat map and latent feature."""
     identity_weight: float = 0.5
     """Weight of the distance between source and result, face and heat map."""
-    parsing_weight: float = 0.5
+    parsing_weight: float = 2.0
     """Weight of the parts of the face staying where they are."""
     agreement_weight: float = 5.0
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
@@ -266,6 +270,8 @@ class LSSL(Translator):
             residual_blocks=6,
             kernel=7,
             heat_channels=3,
+            heat_sigma=10 / 256,
+            heat_clamped=False,
             output="direct",
             critic_width=64,
             critic_depth=6,
@@ -323,10 +329,14 @@ class LSSL(Translator):
     def _channels(self, heat: Tensor) -> Tensor:
         return heat.expand(-1, self.settings.heat_channels, -1, -1)
 
+    def _drawn(self, points: Tensor) -> Tensor:
+        chosen = points[:, list(landmarks.FACE_49)]
+        return landmarks.heat_maps(chosen, self.size, self.settings.heat_sigma, self.settings.heat_clamped)
+
     def heat_maps(self, batch: Batch) -> Tensor:
         """Heat maps (N, heat_channels, size, size) from landmarks, or from the network for faces that have none."""
         known = batch.landmarks.isfinite().all((1, 2))
-        heat = landmarks.heat_maps(batch.landmarks[:, list(landmarks.FACE_49)].nan_to_num(), self.size)
+        heat = self._drawn(batch.landmarks.nan_to_num())
         if not bool(known.all()):
             with torch.no_grad():
                 heat = torch.where(known.view(-1, 1, 1, 1), heat, self.landmark_network(batch.faces)[0].float())
@@ -382,7 +392,7 @@ class LSSL(Translator):
         known = batch.landmarks.isfinite().all((1, 2))
         points = batch.landmarks.nan_to_num()
         heat, parts = self.landmark_network(batch.faces)
-        wanted = landmarks.heat_maps(points[:, list(landmarks.FACE_49)], self.size)
+        wanted = self._drawn(points)
         regions = landmarks.region_maps(points, self.size // 2)
         each = (heat - wanted).square().mean((1, 2, 3)) + 0.1 * F.cross_entropy(
             parts.float(), regions, reduction="none"

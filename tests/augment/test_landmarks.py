@@ -23,8 +23,10 @@ def test_heat_map_equals_the_sum_of_gaussians_drawn_pixel_by_pixel():
             for x, y in points[0].tolist():
                 px, py = (x + 1) / 2 * size - 0.5, (y + 1) / 2 * size - 0.5
                 plain[row, column] += np.exp(-((column - px) ** 2 + (row - py) ** 2) / (2 * (sigma * size) ** 2))
+    clamped = np.minimum(plain, 1) * 2 - 1
+    np.testing.assert_allclose(heat_maps(points, size, sigma, True)[0, 0].numpy(), clamped, atol=1e-5)
     plain = (plain - plain.min()) / (plain.max() - plain.min()) * 2 - 1
-    np.testing.assert_allclose(heat_maps(points, size, sigma)[0, 0].numpy(), plain, atol=1e-5)
+    np.testing.assert_allclose(heat_maps(points, size, sigma, False)[0, 0].numpy(), plain, atol=1e-5)
 
 
 @given(st.lists(st.tuples(st.floats(-0.9, 0.9), st.floats(-0.9, 0.9)), min_size=3, max_size=9), st.integers(5, 24))

@@ -37,16 +37,18 @@ def test_the_encoder_sees_no_condition_and_the_decoder_does():
 def test_heat_maps_come_from_landmarks_and_where_there_are_none_from_the_network():
     translator, batch = build("lssl"), make_batch(landmarks=False)
     heat = translator.heat_maps(batch)
-    torch.testing.assert_close(heat[1:], heat_maps(batch.landmarks[1:, list(FACE_49)], 32))
+    torch.testing.assert_close(heat[1:], heat_maps(batch.landmarks[1:, list(FACE_49)], 32, 6 / 256, True))
     torch.testing.assert_close(heat[:1], translator.landmark_network(batch.faces)[0][:1], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("output", ["composed", "direct"])
 def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
     settings = replace(
-        LSSL.configurations["compact"], size=32, output=output, critic_augmentation=0.0, ramp=0.5,
-        attribute_weight=2.0, bidirectional_weight=3.0, identity_weight=5.0, parsing_weight=7.0, flow_weight=11.0, mask_weight=13.0,
-    )  # fmt: skip
+        LSSL.configurations["compact"],
+        **{"size": 32, "output": output, "critic_augmentation": 0.0, "ramp": 0.5, "agreement_weight": 5.0},
+        **{"attribute_weight": 2.0, "bidirectional_weight": 3.0, "identity_weight": 5.0, "parsing_weight": 7.0},
+        **{"flow_weight": 11.0, "mask_weight": 13.0},
+    )
     torch.manual_seed(0)
     translator = LSSL(("a", "b", "c"), settings)
     loss, terms = translator.generator_loss(make_batch(), Progress(100, 1000))
