@@ -137,7 +137,7 @@ def read_faces(
         root, table_path = path.parent, path
     else:
         raise EmoaugError(f"{path} is neither a folder nor a CSV file; expected a folder of faces or a table of them")
-    if vocabulary is None and labels is None and path.is_dir():
+    if vocabulary is None and not labels and path.is_dir():
         vocabulary = _saved_vocabulary(root)
 
     notes: list[str] = []

@@ -34,9 +34,9 @@ RUN_FILE = "settings.json"
 class TrainingSettings:
     """How long and how to train."""
 
-    steps: int = 6000
+    steps: int = 5000
     """Steps; every phase counts its own updates in them."""
-    batch_size: int = 16
+    batch_size: int = 8
     """Faces per step."""
     learning_rate: float = 4e-4
     """Adam's step size; constant for the first half, then down to 0 in a line."""

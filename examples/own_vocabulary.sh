@@ -6,6 +6,6 @@ faces=$1 out=$2
 
 emoaug align "$faces" "$out/aligned" --vocabulary calm pleased other \
   --labels neutral=calm happy=pleased sad=other angry=other
-emoaug train --data "$out/aligned" --out "$out/lssl" --steps "${STEPS:-4000}"
+emoaug train --data "$out/aligned" --out "$out/lssl" --steps "${STEPS:-5000}"
 emoaug generate --data "$out/aligned" --weights "$out/lssl" --out "$out/bigger" --policy per-class --count 20
 emoaug verify "$out/bigger"

@@ -7,10 +7,10 @@ faces=$1 out=$2
 
 emoaug audit "$faces"                                            # what is in it: counts, duplicates, bad files
 emoaug align "$faces" "$out/aligned" --size 64                   # find, turn and crop every face
-emoaug train --data "$out/aligned" --out "$out/lssl" --steps "${STEPS:-4000}"
+emoaug train --data "$out/aligned" --out "$out/lssl" --steps "${STEPS:-5000}"
 emoaug generate --data "$out/aligned" --weights "$out/lssl" --out "$out/bigger" --policy balance
 emoaug generate --data "$out/aligned" --weights "$out/lssl" --out "$out/twice" --policy multiply --factor 1 --include-real no
 emoaug verify "$out/bigger"
 emoaug gain --data "$out/aligned" --out "$out/gain" --folds 2 --seeds 1 \
-  --training.steps "${STEPS:-1500}" --classifier.steps "${TRIAL_STEPS:-1000}"
+  --training.steps "${STEPS:-2000}" --classifier.steps "${TRIAL_STEPS:-1000}"
 echo "look at $out/bigger/contact_sheet.png and $out/gain/report/index.html"

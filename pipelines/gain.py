@@ -52,7 +52,7 @@ class GainSettings:
     """Share of every batch that is synthetic, in arms that have synthetic faces."""
     size: int = 64
     """Side of the faces, pixels."""
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=1500, sample_every=500))
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=2000))
     """How a system is trained; its seed is the trial's."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     """How a classifier is trained; its recipe is the arm's."""

@@ -377,10 +377,10 @@ class LSSL(Translator):
         source = Translation(batch.faces, self.heat_maps(batch))
 
         def judge(samples: Tensor) -> Tensor:
-            return self.critic(samples, batch.conditions)[0].mean((1, 2, 3))
+            return self.critic(samples, batch.conditions)[0]
 
         if s.penalty == "r1":
-            penalty = losses.r1_penalty(judge, self._stack(source))
+            penalty = losses.r1_penalty(lambda samples: judge(samples).mean((1, 2, 3)), self._stack(source))
         else:
             with torch.no_grad():
                 result = self._translate_pair(source, self._encode(source), batch.targets)

@@ -1,0 +1,147 @@
+"""How well a system changes the expression of people it never saw.
+
+Holds out people, trains the system and a judge (a classifier on real pictures) on the others, asks the held-out faces
+for every other expression, and prints for each: the share that the judge sees as asked, and MediaPipe's scores before
+and after. Writes a sheet of sources and results, and the numbers as JSON.
+
+    python benchmarks/held_out.py --data aligned/ --out runs/held_out --hold-out 12 --steps 5000
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import tyro
+
+from augment.checkpoints import load_translator
+from augment.folders import FaceTable, load_faces, read_faces
+from augment.landmarker import FaceLandmarker
+from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
+from augment.systems import Translator, get_system
+from augment.training import TrainingSettings, to_pictures, train
+from classifiers.classifier import Classifier
+from classifiers.evaluation import evaluate
+from classifiers.training import ClassifierSettings, train_classifier
+from emoaug import EmoaugError, __version__
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    data: Path
+    """Folder of aligned faces with subjects."""
+    out: Path
+    """Folder for the run, the sheet and the numbers."""
+    hold_out: int = 12
+    """People who are not trained on."""
+    system: str = "lssl"
+    """Which system."""
+    steps: int = 5000
+    """The system's training steps."""
+    batch_size: int = 8
+    """The system's batch."""
+    judge_steps: int = 1000
+    """The judge's training steps."""
+    seed: int = 0
+    """Who is held out, and every other draw."""
+    scores: tuple[str, ...] = ("mouthSmile",)
+    """MediaPipe's scores to follow; left and right are averaged."""
+
+
+def hold_out(faces: FaceTable, count: int, seed: int) -> FaceTable:
+    """The same table with the faces of some people in the split `test` and all others in `train`."""
+    subjects = sorted(set(faces.table.subject.dropna()))
+    if len(subjects) <= count:
+        raise EmoaugError(f"{faces.root}: {len(subjects)} known people, {count} cannot be held out")
+    held = set(np.random.default_rng(seed).permutation(subjects)[:count])
+    split = ["test" if subject in held else "train" for subject in faces.table.subject]
+    return replace(faces, table=faces.table.assign(split=split))
+
+
+def scores_of(landmarker: FaceLandmarker, pictures: list[np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+    """MediaPipe's scores (N, S), NaN where it finds no face."""
+    columns = [[i for i, shape in enumerate(landmarker.blendshape_names) if shape.startswith(name)] for name in names]
+    rows = []
+    for picture in pictures:
+        found = landmarker.detect(picture)
+        rows.append([np.nan] * len(names) if found is None else [found.blendshapes[c].mean() for c in columns])
+    return np.array(rows)
+
+
+def measure(faces: FaceTable, translator: Translator, judge: Classifier, options: Options) -> dict[str, Any]:
+    """One row for each source expression and each other one asked of it."""
+    test = faces.select((faces.table.split == "test").to_numpy())
+    pixels = torch.from_numpy(load_faces(test, translator.size)).float() / 127.5 - 1
+    labels, names = test.label_indices(), faces.vocabulary
+    landmarker = FaceLandmarker()
+    real = evaluate(judge(pixels).numpy(), labels, len(names))
+    rows, sheet, captions = [], [], []
+    for source in range(len(names)):
+        faces_in = pixels[labels == source]
+        before = scores_of(landmarker, to_pictures(faces_in), options.scores)
+        for target in range(len(names)):
+            if target == source or not len(faces_in):
+                continue
+            with torch.inference_mode():
+                result = translator.translate(faces_in, translator.condition([names[target]] * len(faces_in)))
+            after = scores_of(landmarker, to_pictures(result), options.scores)
+            hits = judge(result).argmax(1) == target
+            rows.append(
+                {
+                    "source": names[source],
+                    "target": names[target],
+                    "faces": len(faces_in),
+                    "judge_hit_rate": round(float(hits.float().mean()), 4),
+                    "found_by_mediapipe": round(float(np.isfinite(after[:, 0]).mean()), 4),
+                    "mean_change": round(float((result - faces_in).abs().mean()), 4),
+                    **{f"{s}_before": round(float(np.nanmean(before[:, i])), 4) for i, s in enumerate(options.scores)},
+                    **{f"{s}_after": round(float(np.nanmean(after[:, i])), 4) for i, s in enumerate(options.scores)},
+                }
+            )
+            sheet += [to_pictures(faces_in[:12]), to_pictures(result[:12])]
+            captions += [names[source], f"as {names[target]}"]
+    write_bytes(options.out / "held_out.png", encode_png(contact_sheet(sheet, captions, [""] * max(map(len, sheet)))))
+    return {"judge_accuracy_on_real": real.accuracy, "rows": rows}
+
+
+def main(options: Options) -> None:
+    """Train, measure, print."""
+    faces = hold_out(read_faces(options.data), options.hold_out, options.seed)
+    system = get_system(options.system)
+    training = TrainingSettings(steps=options.steps, batch_size=options.batch_size, seed=options.seed)
+    began = time.monotonic()
+    size = load_faces(faces.select(np.array([0])), None).shape[-1]
+    settings = replace(system.configurations["compact"], size=size)
+    checkpoint = train(faces, options.out / "run", options.system, settings, training)
+    minutes = (time.monotonic() - began) / 60
+    rest = faces.select((faces.table.split == "train").to_numpy())
+    judge = train_classifier(
+        load_faces(rest, size),
+        rest.label_indices(),
+        len(faces.vocabulary),
+        ClassifierSettings(steps=options.judge_steps),
+        seed=options.seed,
+    )
+    result = measure(faces, load_translator(checkpoint), judge, options)
+    result |= {"minutes": minutes, "emoaug": __version__, "torch": torch.__version__, "opencv": cv2.__version__}
+    result |= {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    write_text(options.out / "held_out.json", json.dumps(result, indent=1) + "\n")
+    print(
+        f"judge on real held-out faces: {100 * result['judge_accuracy_on_real']:.1f} % right; trained {minutes:.1f} minutes"
+    )
+    for row in result["rows"]:
+        print("  ".join(f"{name} {value}" for name, value in row.items()))
+    print(f"look: {options.out / 'held_out.png'}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
