@@ -233,7 +233,7 @@ def _fingerprint(source: FaceTable, hashes: Sequence[str], settings: AlignSettin
         table.to_csv(index=False),
         source.rejected.to_csv(index=False),
     ]
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _cores() -> int:

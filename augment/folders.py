@@ -369,7 +369,7 @@ def write_metadata(folder: Path, table: pd.DataFrame) -> None:
     names = first + [name for name in table if name not in COLUMNS and name != "pixels"]
     rows = zip(*([_cell(value) for value in table[name]] for name in names), strict=True)
     lines = [",".join(map(_quoted, row)) + "\n" for row in (names, *rows)]
-    write_bytes(Path(folder) / "metadata.csv", "".join(lines).encode("utf-8", "surrogateescape"))
+    write_bytes(Path(folder) / "metadata.csv", "".join(lines).encode("utf-8"))
 
 
 def _cell(value: Any) -> str:

@@ -86,6 +86,10 @@ def find_pictures(root: Path) -> Listing:
                 name = prefix + entry.name
                 if entry.name.startswith("."):
                     continue
+                if not _is_text(entry.name):
+                    shown = os.fsencode(name).decode("utf-8", "replace")
+                    listing.rejected.append((shown, "its name is not UTF-8 text; rename it"))
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(name + "/")
                 elif entry.is_dir():
@@ -102,6 +106,15 @@ def find_pictures(root: Path) -> Listing:
     listing.names.sort()
     listing.rejected.sort()
     return listing
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a name can be written into a table: names of files may be any bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_below(path: str | Path, real_root: str) -> bool:
@@ -168,8 +181,8 @@ def read_rows(path: Path) -> Rows:
         raise EmoaugError(f"{path}: cannot be read ({error.strerror})") from None
     utf16 = start in (b"\xff\xfe", b"\xfe\xff")
     encoding = "utf-16" if utf16 else "utf-8-sig"
-    # File names on disk are bytes; those that are not UTF-8 survive this way, as they do in Python's own listings.
-    with path.open(encoding=encoding, errors="replace" if utf16 else "surrogateescape", newline="") as file:
+    # What is not text in a table can be no file's name here, and shows in the message that says so.
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
         header = file.readline()
         file.seek(0)
         reader = csv.reader(file, delimiter=max(",;\t", key=header.count))

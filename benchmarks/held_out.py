@@ -135,9 +135,8 @@ def main(options: Options) -> None:
     result |= {"minutes": minutes, "emoaug": __version__, "torch": torch.__version__, "opencv": cv2.__version__}
     result |= {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     write_text(options.out / "held_out.json", json.dumps(result, indent=1) + "\n")
-    print(
-        f"judge on real held-out faces: {100 * result['judge_accuracy_on_real']:.1f} % right; trained {minutes:.1f} minutes"
-    )
+    print(f"the judge is right on {100 * result['judge_accuracy_on_real']:.1f} % of the real held-out faces")
+    print(f"training took {minutes:.1f} minutes")
     for row in result["rows"]:
         print("  ".join(f"{name} {value}" for name, value in row.items()))
     print(f"look: {options.out / 'held_out.png'}")

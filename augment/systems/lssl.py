@@ -83,7 +83,7 @@ class LSSLSettings:
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
-    mask_weight: float = 0.1
+    mask_weight: float = 0.03
     """Weight of the share of the face that is painted over, for `composed` output."""
     ramp: float = 0.2
     """Share of the run over which cycle, identity and parsing rise to their weights. At full weight from the start

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -218,6 +219,13 @@ def test_empty_or_missing_folder_says_what_was_expected(tmp_path):
         read_faces(tmp_path / "gone")
 
 
+def test_a_file_whose_name_is_no_text_is_rejected_with_a_reason(two_classes):
+    good = (two_classes / "happy" / "a.png").read_bytes()
+    Path(os.fsdecode(os.fsencode(two_classes / "happy") + b"/b\xff.png")).write_bytes(good)
+    faces = read_faces(two_classes)
+    assert reasons(faces)["happy/b\ufffd.png"] == "its name is not UTF-8 text; rename it"
+
+
 def test_subject_from_the_file_name(tmp_path):
     for name in ["happy/S005_001_00000011.png", "sad/S010_002_00000014.png", "sad/other.png"]:
         save(tmp_path / name)
@@ -324,7 +332,7 @@ def test_metadata_columns_are_in_the_documented_order(tmp_path):
 
 
 # What a Linux file name or a person's name may be made of; surrogates stand for bytes that are not UTF-8.
-_CHARACTERS = st.characters(blacklist_characters="/\0", blacklist_categories=())
+_CHARACTERS = st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",))
 _NAMES = st.text(_CHARACTERS, min_size=1, max_size=12).filter(lambda name: ".." not in name)
 
 

@@ -163,7 +163,9 @@ def test_seeds_follow_the_published_generator():
 
 
 def test_a_plan_is_the_same_in_every_process_and_version():
-    plan = build_plan(real_faces(angry=5, happy=9, sad=2), NAMES, PlanSettings("per-class", count=6, seed=1))
+    plan = build_plan(
+        real_faces(angry=5, happy=9, sad=2), NAMES, PlanSettings("per-class", count=6, seed=1, strength=(1.0, 1.0))
+    )
     text = plan.drop(columns="subject").to_csv(index=False, lineterminator="\n")
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == "cee82490f360aee3"
 
@@ -184,7 +186,10 @@ def test_unknown_labels_are_named():
 
 def test_repeats_are_counted():
     faces = real_faces(angry=3, happy=3)
-    assert plan_summary(build_plan(faces, NAMES[:2], PlanSettings("per-class", count=5)))["repeats"] == 4
+    assert (
+        plan_summary(build_plan(faces, NAMES[:2], PlanSettings("per-class", count=5, strength=(1.0, 1.0))))["repeats"]
+        == 4
+    )
     varied = build_plan(faces, NAMES[:2], PlanSettings("per-class", count=5, strength=(0.5, 1.0)))
     assert plan_summary(varied) == {"faces": 10, "classes": {"angry": 5, "happy": 5}, "sources": 6, "repeats": 0}
 

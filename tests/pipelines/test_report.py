@@ -300,7 +300,7 @@ def test_a_damaged_trial_is_an_error_that_says_what_to_do(tmp_path):
 def test_settings_versions_folds_audit_and_minutes_are_there(written):
     words = Page(written[-1]).words()
     assert "classifier.steps 1000" in words
-    assert "labels_per_class None" in words
+    assert "labels_per_class all" in words
     assert "emoaug 9.8.7" in words
     assert "1" * 64 in words
     assert "exact duplicates 1 (2 pictures)" in words
