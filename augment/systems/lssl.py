@@ -130,7 +130,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features and condition to a face and its heat map."""
+    """Features and condition to a face and its heat map.
+
+    `composed` output is decided at half the side and enlarged: fine detail is the source's own, and paint that could
+    change single pixels would be noise in the critic's blind spots.
+    """
 
     max_flow: ClassVar[float] = 0.25
     """Farthest that `composed` moves a pixel, the picture being 2 wide."""
@@ -140,18 +144,17 @@ class Decoder(nn.Module):
         self.composed = settings.output == "composed"
         channels += classes
         stages: list[UpStage] = []
-        for level in range(settings.depth):
-            narrower = channels // 2 if level < settings.depth - 1 else settings.width
-            stages.append(UpStage(channels, narrower))
-            channels = narrower
+        for level in range(settings.depth - self.composed):
+            last = level == settings.depth - 1
+            stages.append(UpStage(channels, settings.width if last else channels // 2))
+            channels = stages[-1].out_channels
         self.stages = nn.ModuleList(stages)
-        self.face = nn.Conv2d(channels, 3, settings.kernel, padding=settings.kernel // 2, bias=False)
-        self.heat = nn.Conv2d(
-            channels, settings.heat_channels, settings.kernel, padding=settings.kernel // 2, bias=False
-        )
+        padding = settings.kernel // 2
+        self.face = nn.Conv2d(channels, 3, settings.kernel, padding=padding, bias=False)
+        self.heat = nn.Conv2d(channels, settings.heat_channels, settings.kernel, padding=padding, bias=False)
         if self.composed:
-            self.mask = nn.Conv2d(channels, 1, settings.kernel, padding=settings.kernel // 2)
-            # Motion is decided on a coarse grid: a face moves in patches, and single pixels must not.
+            self.mask = nn.Conv2d(channels, 1, settings.kernel, padding=padding)
+            # Motion is decided on a coarser grid still: a face moves in patches, and single pixels must not.
             self.flow = nn.Conv2d(stages[0].out_channels, 2, 3, padding=1)
             # The start is the source, barely painted over: from there the first updates already show a face.
             for parameter in self.flow.parameters():
@@ -168,12 +171,15 @@ class Decoder(nn.Module):
         heat = torch.tanh(self.heat(x))
         if not self.composed:
             return Translation(faces, heat)
+
+        def enlarge(maps: Tensor) -> Tensor:
+            return F.interpolate(maps.float(), size=source.shape[-2:], mode="bilinear", align_corners=False)
+
         flow = self.max_flow * torch.tanh(self.flow(coarse).float())
         # Without this the cheapest motion is to shift the whole picture.
-        flow = flow - flow.mean((2, 3), keepdim=True)
-        flow = F.interpolate(flow, size=source.shape[-2:], mode="bilinear", align_corners=False)
-        mask = torch.sigmoid(self.mask(x) - 2)
-        return Translation((1 - mask) * warp(source, flow) + mask * faces, heat, flow, mask)
+        flow = enlarge(flow - flow.mean((2, 3), keepdim=True))
+        mask = enlarge(torch.sigmoid(self.mask(x) - 2))
+        return Translation((1 - mask) * warp(source, flow) + mask * enlarge(faces), enlarge(heat), flow, mask)
 
 
 class Critic(nn.Module):
