@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +20,7 @@ from augment.faces import FaceMeasures, write_measures
 from augment.folders import FaceTable, write_metadata
 from augment.models import FACE_LANDMARKER, find_model
 from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes, write_text
+from augment.workers import cores
 from emoaug import EmoaugError, __version__
 
 # Large enough that a part costs little more than its pictures, small enough that a stopped run repeats little.
@@ -155,7 +155,7 @@ def _align(source: FaceTable, out: Path, settings: AlignSettings) -> AlignSummar
     waiting = sum(len(task.targets) for task in tasks)
     with tqdm(total=len(source), initial=len(source) - waiting, desc="aligning", unit="face", disable=None) as bar:
         rejected = 0
-        for task, part in run_tasks(tasks, settings.workers or _cores()):
+        for task, part in run_tasks(tasks, settings.workers or cores()):
             record.save(task.number, part.to_bytes())
             rejected += sum(outcome["reason"] is not None for outcome in part.outcomes)
             bar.set_postfix(rejected=rejected, refresh=False)
@@ -221,7 +221,7 @@ def _hashes(source: FaceTable) -> list[str]:
         except OSError:
             return ""
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(digest, range(len(source))))
 
 
@@ -234,8 +234,3 @@ def _fingerprint(source: FaceTable, hashes: Sequence[str], settings: AlignSettin
         source.rejected.to_csv(index=False),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

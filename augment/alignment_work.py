@@ -1,11 +1,7 @@
 """The part of aligning a dataset that worker processes do: read, find, align, write, picture by picture."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +23,7 @@ from augment.faces import (
 from augment.folders import FaceTable
 from augment.landmarker import FaceLandmarker
 from augment.pictures import encode_png, is_grey, write_bytes
+from augment.workers import worker_pool
 from emoaug import EmoaugError
 
 NO_FACE = "no face found"
@@ -67,9 +64,7 @@ def run_tasks(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, Part]
         for task in tasks:
             yield task, align_part(task, landmarker)
         return
-    # Spawned, not forked: a fork copies the locks of threads that it does not copy, and torch and OpenCV have threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(tasks[0].model,))
+    pool = worker_pool(workers, _start_worker, (tasks[0].model,))
     try:
         ahead = iter(tasks)
         # A few tasks in flight for each worker: all at once would be the whole table in pickled pieces.
@@ -91,19 +86,8 @@ _landmarker: FaceLandmarker | None = None
 def _start_worker(model: Path) -> None:
     """Load the model once a process."""
     global _landmarker
-    # Ctrl-C reaches every process of the terminal; the parent alone answers it, and the parts in work are finished.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     _landmarker = FaceLandmarker(model)
-
-
-def _end_with_parent() -> None:
-    """End this process when the parent is gone; a pool's workers would wait for its next task for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _work(task: Task) -> Part:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import time
+from collections.abc import Iterator
+from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +28,7 @@ from augment.plans import PlanSettings, build_plan
 from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
 from augment.systems import get_system
 from augment.training import TrainingSettings, train
+from augment.workers import cores, worker_pool
 from classifiers.evaluation import evaluate
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__
@@ -52,6 +58,8 @@ class GainSettings:
     """Share of every batch that is synthetic, in arms that have synthetic faces."""
     size: int = 64
     """Side of the faces, pixels."""
+    workers: int = 0
+    """Trials at a time on the CPU; 0 for one a core. The results do not depend on it."""
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=2000))
     """How a system is trained; its seed is the trial's."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
@@ -107,7 +115,7 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.Da
         )
     names = "\n".join(f"{n}\t{label}" for n, label in zip(faces.table.file_name, faces.table.label, strict=True))
     identity = {
-        "settings": json.loads(json.dumps(asdict(settings))),
+        "settings": {k: v for k, v in json.loads(json.dumps(asdict(settings))).items() if k != "workers"},
         "faces": f"{seed_from(names):016x}",
     }
     before = read_run(out, KIND)
@@ -130,14 +138,73 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.Da
         write_run(out, KIND, run)
         arms = [get_arm(name) for name in settings.arms]
         trials = [Trial(arm, fold, seed) for seed in range(settings.seeds) for fold in folds for arm in arms]
-        rows = []
-        for trial in tqdm(trials, desc="gain trials", unit="trial"):
-            path = out / "trials" / f"{trial.name}.json"
-            if not path.exists():
-                _run_trial(trial, faces, pixels, out, settings)
-            rows.append(json.loads(path.read_text(encoding="utf-8")))
+        _run_all([t for t in trials if not _result(out, t).exists()], len(trials), faces, pixels, out, settings)
+        rows = [json.loads(_result(out, trial).read_text(encoding="utf-8")) for trial in trials]
         write_run(out, KIND, {**run, "finished": True})
     return trial_table(rows, faces.vocabulary)
+
+
+def _result(out: Path, trial: Trial) -> Path:
+    return out / "trials" / f"{trial.name}.json"
+
+
+def _run_all(
+    trials: list[Trial], count: int, faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings
+) -> None:
+    """Run trials, on the CPU several at a time in processes of one thread each.
+
+    Networks this small gain little from a second thread, and one thread always gives the same numbers.
+    """
+    bar = tqdm(total=count, initial=count - len(trials), desc="gain trials", unit="trial")
+    # Those that train a system take longest; begun last, one of them would run alone at the end.
+    trials = sorted(trials, key=lambda trial: trial.arm.system is None)
+    with bar:
+        if choose_device(settings.training.device) != "cpu":
+            for trial in trials:
+                _run_trial(trial, faces, pixels, out, settings)
+                bar.update()
+            return
+        workers = min(settings.workers or cores(), len(trials))
+        if not workers:
+            return
+        with _quiet(), worker_pool(workers, _start_worker, (faces, pixels, out, settings)) as pool:
+            try:
+                for future in as_completed([pool.submit(_work, trial) for trial in trials]):
+                    future.result()
+                    bar.update()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                # A trial takes minutes, and whoever pressed Ctrl-C has waited long enough; it will be taken up again.
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, new processes show no progress bars: several at once would write over one another."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("TQDM_DISABLE")
+        if before is not None:
+            os.environ["TQDM_DISABLE"] = before
+
+
+_shared: tuple[FaceTable, np.ndarray, Path, GainSettings]
+
+
+def _start_worker(faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings) -> None:
+    """Keep what every trial needs, once a process."""
+    global _shared
+    torch.set_num_threads(1)
+    _shared = (faces, pixels, out, settings)
+
+
+def _work(trial: Trial) -> None:
+    _run_trial(trial, *_shared)
 
 
 def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.DataFrame:
@@ -196,7 +263,7 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
         "system_seconds": round(system_seconds, 2),
         "scores": scores.to_dict(),
     }
-    write_text(folder / f"{trial.name}.json", json.dumps(result) + "\n")
+    write_text(_result(out, trial), json.dumps(result) + "\n")
 
 
 def synthetic_faces(trial: Trial, faces: FaceTable, rows: np.ndarray, out: Path, settings: GainSettings) -> FaceTable:
@@ -226,7 +293,7 @@ def synthetic_faces(trial: Trial, faces: FaceTable, rows: np.ndarray, out: Path,
     per_class = round(settings.synthetic_factor * len(rows) / len(faces.vocabulary))
     plan = build_plan(chosen, translator.condition_names, PlanSettings("per-class", count=per_class, seed=trial.seed))
     folder = out / "synthetic" / trial.name
-    options = GenerateSettings(include_real="no", device=training.device, precision="auto")
+    options = GenerateSettings(include_real="no", device=training.device, precision="auto", threads=1)
     generate(chosen, translator, plan, folder, options, {"data": str(faces.root)})
     made = read_faces(folder, vocabulary=faces.vocabulary)
     check_lineage(made, read_config(checkpoint), faces, trial.fold)

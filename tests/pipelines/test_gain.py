@@ -62,6 +62,13 @@ def test_a_lost_trial_is_done_again_with_the_same_result(run):
     assert json.loads(path.read_text())["scores"] == scores
 
 
+def test_the_number_of_workers_changes_nothing(run, tmp_path):
+    faces, trials, _ = run
+    columns = ["arm", "fold", "seed", "accuracy", "macro_f1", "calibration_error"]
+    alone = run_gain(faces, tmp_path / "out", replace(SETTINGS, workers=1))
+    assert alone[columns].equals(trials[columns])
+
+
 def test_other_settings_in_the_same_folder_are_refused(run):
     faces, _, out = run
     with pytest.raises(EmoaugError, match="settings differs"):
