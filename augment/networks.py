@@ -70,10 +70,10 @@ def warp(faces: Tensor, flow: Tensor) -> Tensor:
 
 
 def augment_for_critic(samples: Tensor, strength: float = 1.0) -> Tensor:
-    """Differentiable augmentation of what the critic sees, real and fake alike: brightness, contrast, shift, cut-out.
+    """Differentiable augmentation of what the critic sees, real and fake alike: colour, shift, cut-out.
 
     Args:
-        samples: (N, C, H, W) in [-1, 1]; brightness and contrast touch the first three channels only.
+        samples: (N, C, H, W) in [-1, 1]; brightness, saturation and contrast touch the first three channels only.
         strength: 0 changes nothing, 1 is the source's.
 
     Returns:
@@ -90,6 +90,10 @@ def augment_for_critic(samples: Tensor, strength: float = 1.0) -> Tensor:
         return torch.rand(n, 1, 1, 1, device=device) * (high - low) + low
 
     colour, rest = samples[:, :3], samples[:, 3:]
+    grey = colour.mean(1, keepdim=True)
+    # Whatever the strength, saturation goes all the way to grey: else the critic reads expressions off the redness of
+    # lips, and the generator paints them.
+    colour = (colour - grey) * draw(0, 1 + strength) + grey
     mean = colour.mean((1, 2, 3), keepdim=True)
     colour = (colour - mean) * draw(1 - 0.5 * strength, 1 + 0.5 * strength) + mean + draw(-0.5, 0.5) * strength
     samples = torch.cat([colour, rest], 1)

@@ -71,7 +71,7 @@ class LSSLSettings:
     """Whether real or made is asked for each expression apart, and a real face under a wrong expression counts as made.
     Without it the attribute head alone asks for the expression, and on little data the generator learns to fool that
     head with changes that nobody sees."""
-    attribute_weight: float = 0.2
+    attribute_weight: float = 0.1
     """Weight of the expression that the critic reads off the face."""
     bidirectional_weight: float = 1.5
     """Weight of the cycle on face, heat map and latent feature."""
@@ -83,7 +83,7 @@ class LSSLSettings:
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
-    mask_weight: float = 0.03
+    mask_weight: float = 0.08
     """Weight of the share of the face that is painted over, for `composed` output."""
     ramp: float = 0.2
     """Share of the run over which cycle, identity and parsing rise to their weights. At full weight from the start
