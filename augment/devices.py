@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -45,6 +46,9 @@ def make_fabric(device: Device, precision: Precision) -> Fabric:
     """A Lightning Fabric for one device."""
     from lightning_fabric import Fabric
 
+    # It announces the precision each time; the run's settings say it once.
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     chosen = choose_device(device)
     return Fabric(accelerator=chosen, devices=1, precision=choose_precision(precision, chosen))
 
