@@ -133,7 +133,9 @@ class Decoder(nn.Module):
     """Features and condition to a face and its heat map.
 
     `composed` output is decided at half the side and enlarged: fine detail is the source's own, and paint that could
-    change single pixels would be noise in the critic's blind spots.
+    change single pixels would be noise in the critic's blind spots. Paint has a brightness of its own and the hue of
+    what it covers, fully or paled: expressions cast shadows and bare teeth, and free colours ended as red lips on
+    neutral faces. A grey face so stays grey.
     """
 
     max_flow: ClassVar[float] = 0.25
@@ -150,7 +152,7 @@ class Decoder(nn.Module):
             channels = stages[-1].out_channels
         self.stages = nn.ModuleList(stages)
         padding = settings.kernel // 2
-        self.face = nn.Conv2d(channels, 3, settings.kernel, padding=padding, bias=False)
+        self.face = nn.Conv2d(channels, 2 if self.composed else 3, settings.kernel, padding=padding, bias=False)
         self.heat = nn.Conv2d(channels, settings.heat_channels, settings.kernel, padding=padding, bias=False)
         if self.composed:
             self.mask = nn.Conv2d(channels, 1, settings.kernel, padding=padding)
@@ -167,10 +169,9 @@ class Decoder(nn.Module):
             x = stage(x)
             if level == 0:
                 coarse = x
-        faces = torch.tanh(self.face(x))
-        heat = torch.tanh(self.heat(x))
+        face, heat = self.face(x), torch.tanh(self.heat(x))
         if not self.composed:
-            return Translation(faces, heat)
+            return Translation(torch.tanh(face), heat)
 
         def enlarge(maps: Tensor) -> Tensor:
             return F.interpolate(maps.float(), size=source.shape[-2:], mode="bilinear", align_corners=False)
@@ -179,7 +180,10 @@ class Decoder(nn.Module):
         # Without this the cheapest motion is to shift the whole picture.
         flow = enlarge(flow - flow.mean((2, 3), keepdim=True))
         mask = enlarge(torch.sigmoid(self.mask(x) - 2))
-        return Translation((1 - mask) * warp(source, flow) + mask * enlarge(faces), enlarge(heat), flow, mask)
+        moved = warp(source, flow)
+        light, colourfulness = enlarge(torch.tanh(face[:, :1])), enlarge(torch.sigmoid(face[:, 1:]))
+        paint = light + colourfulness * (moved - moved.mean(1, keepdim=True))
+        return Translation((1 - mask) * moved + mask * paint, enlarge(heat), flow, mask)
 
 
 class Critic(nn.Module):

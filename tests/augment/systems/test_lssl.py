@@ -92,3 +92,13 @@ def test_motion_never_shifts_the_whole_picture():
     with torch.inference_mode():
         result = translator.translate(batch.faces, batch.targets)
     torch.testing.assert_close(result, batch.faces, atol=1e-4, rtol=1e-4)
+
+
+def test_a_grey_face_stays_grey():
+    translator, batch = build("lssl"), make_batch()
+    torch.nn.init.normal_(translator.decoder.mask.bias, 2.0)
+    grey = batch.faces.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    with torch.inference_mode():
+        result = translator.translate(grey, batch.targets)
+    assert (result - grey).abs().mean() > 0.05
+    torch.testing.assert_close(result, result.mean(1, keepdim=True).expand_as(result), atol=1e-5, rtol=0)
