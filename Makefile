@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
 OUT ?= demo
+# Fewer steps for a first look: make demo DATA=faces STEPS=200 TRIAL_STEPS=50
+STEPS ?= 2000
+TRIAL_STEPS ?= 500
 
 .PHONY: demo test test-fast check clean
 
@@ -16,10 +19,11 @@ $(BIN)/.installed: pyproject.toml
 demo: $(BIN)/.installed
 	@test -n "$(DATA)" || { echo "make demo DATA=FOLDER: give a folder of labelled faces, FOLDER/CLASS/NAME.jpg"; exit 2; }
 	$(BIN)/emoaug align "$(DATA)" "$(OUT)/aligned" --size 64
-	$(BIN)/emoaug train --data "$(OUT)/aligned" --out "$(OUT)/lssl" --steps 1500
+	$(BIN)/emoaug train --data "$(OUT)/aligned" --out "$(OUT)/lssl" --steps $(STEPS)
 	$(BIN)/emoaug generate --data "$(OUT)/aligned" --weights "$(OUT)/lssl" --out "$(OUT)/bigger" --policy multiply --factor 2
 	$(BIN)/emoaug verify "$(OUT)/bigger"
-	$(BIN)/emoaug gain --data "$(OUT)/aligned" --out "$(OUT)/gain" --folds 3 --seeds 1 --training.steps 800 --classifier.steps 400
+	$(BIN)/emoaug gain --data "$(OUT)/aligned" --out "$(OUT)/gain" --folds 3 --seeds 1 \
+	  --training.steps $(STEPS) --classifier.steps $(TRIAL_STEPS)
 	@echo "look: $(OUT)/bigger/contact_sheet.png and $(OUT)/gain/report/index.html"
 
 test: $(BIN)/.installed

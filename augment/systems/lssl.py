@@ -57,6 +57,8 @@ class LSSLSettings:
     """Slope of the critic's leaky ReLUs below zero."""
     adversarial: Literal["logistic", "hinge", "wasserstein"] = "logistic"
     """Form of the adversarial terms."""
+    adversarial_weight: float = 1.0
+    """Weight of looking real to the critic."""
     penalty: Literal["r1", "wgan-gp"] = "r1"
     """What holds the critic's gradient."""
     penalty_weight: float = 0.2
@@ -422,7 +424,7 @@ class LSSL(Translator):
             "adversarial": losses.generator_loss(fake, s.adversarial),
             "attribute": losses.soft_cross_entropy(expression, batch.targets),
         }
-        loss = terms["adversarial"] + s.attribute_weight * terms["attribute"]
+        loss = s.adversarial_weight * terms["adversarial"] + s.attribute_weight * terms["attribute"]
         recovered = None
         if s.bidirectional_weight > 0:
             result_features = self._encode(result)

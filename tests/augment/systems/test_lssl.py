@@ -47,7 +47,7 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
         LSSL.configurations["compact"],
         **{"size": 32, "output": output, "critic_augmentation": 0.0, "ramp": 0.5, "agreement_weight": 5.0},
         **{"attribute_weight": 2.0, "bidirectional_weight": 3.0, "identity_weight": 5.0, "parsing_weight": 7.0},
-        **{"flow_weight": 11.0, "mask_weight": 13.0},
+        **{"flow_weight": 11.0, "mask_weight": 13.0, "adversarial_weight": 17.0},
     )
     torch.manual_seed(0)
     translator = LSSL(("a", "b", "c"), settings)
@@ -55,7 +55,7 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
     cycle = terms["cycle_face"] + terms["cycle_heat"] + terms["cycle_latent"]
     identity = terms["change"] + terms["change_heat"]
     # A fifth of the ramp is done, so the terms that hold the face count a fifth.
-    expected = terms["adversarial"] + 2 * terms["attribute"] + 0.2 * (3 * cycle + 5 * identity + 7 * terms["parsing"])
+    expected = 17 * terms["adversarial"] + 2 * terms["attribute"] + 0.2 * (3 * cycle + 5 * identity + 7 * terms["parsing"])
     if output == "composed":
         expected = expected + 5 * terms["agreement"] + 11 * terms["flow"] + 13 * terms["mask"]
     torch.testing.assert_close(loss, expected)
