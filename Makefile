@@ -4,7 +4,7 @@ BIN := .venv/bin
 DATA ?=
 OUT ?= demo
 # Fewer steps for a first look: make demo DATA=faces STEPS=200 TRIAL_STEPS=50
-STEPS ?= 2000
+STEPS ?= 1000
 TRIAL_STEPS ?= 500
 
 .PHONY: demo test test-fast check clean

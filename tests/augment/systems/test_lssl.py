@@ -55,7 +55,9 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
     cycle = terms["cycle_face"] + terms["cycle_heat"] + terms["cycle_latent"]
     identity = terms["change"] + terms["change_heat"]
     # A fifth of the ramp is done, so the terms that hold the face count a fifth.
-    expected = 17 * terms["adversarial"] + 2 * terms["attribute"] + 0.2 * (3 * cycle + 5 * identity + 7 * terms["parsing"])
+    expected = (
+        17 * terms["adversarial"] + 2 * terms["attribute"] + 0.2 * (3 * cycle + 5 * identity + 7 * terms["parsing"])
+    )
     if output == "composed":
         expected = expected + 5 * terms["agreement"] + 11 * terms["flow"] + 13 * terms["mask"]
     torch.testing.assert_close(loss, expected)
