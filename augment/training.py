@@ -118,6 +118,12 @@ class Trainer:
                     self._save_samples()
                 if saves:
                     self._save()
+            if self.step > first and values.get("change", 1.0) < 0.005:
+                bar.write(
+                    f"{self.out}: the faces hardly change ({values['change']:.4f} on average, of a range of 2); "
+                    "look at the samples before using them. More --steps may help",
+                    file=sys.stderr,
+                )
         if self.step > first:
             self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
         self._save_checkpoint()

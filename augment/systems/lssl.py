@@ -51,8 +51,8 @@ class LSSLSettings:
     """Channels of the critic's first layer; they double with each halving."""
     critic_depth: int = 4
     """Halvings in the critic."""
-    critic_scales: int = 2
-    """Sizes of patches that are judged real or made: 1 for the last features only, 2 for those before them as well."""
+    fine_weight: float = 0.5
+    """Weight of smaller patches looking real, whatever their expression; 0 judges large patches only."""
     critic_leak: float = 0.2
     """Slope of the critic's leaky ReLUs below zero."""
     adversarial: Literal["logistic", "hinge", "wasserstein"] = "logistic"
@@ -67,7 +67,7 @@ class LSSLSettings:
     """Steps between two penalties; the weight is multiplied by it."""
     generator_every: int = 1
     """Critic updates for one generator update."""
-    critic_augmentation: float = 0.3
+    critic_augmentation: float = 0.15
     """Strength of the differentiable augmentation of what the critic sees, 0 to 1."""
     conditional_critic: bool = True
     """Whether real or made is asked for each expression apart, and a real face under a wrong expression counts as made.
@@ -188,11 +188,23 @@ class Decoder(nn.Module):
         return Translation((1 - mask) * moved + mask * paint, enlarge(heat), flow, mask)
 
 
+class Opinion(NamedTuple):
+    """What the critic says of samples."""
+
+    patches: Tensor
+    """Real or made, as a picture of the condition, (N, 1, s, s)."""
+    fine: Tensor | None
+    """Real or made, smaller patches whatever the condition, (N, 1, 2s, 2s)."""
+    expression: Tensor
+    """Logits of the expression, (N, K)."""
+
+
 class Critic(nn.Module):
-    """Patches of face and heat map (N, 3 + heat, S, S): real or made, and the expression (N, K).
+    """Judges face and heat map (N, 3 + heat, S, S): patches real or made, and the expression.
 
     The conditional form has one map of real or made for each expression (StarGAN v2, Choi et al. 2020, sec. 2.1).
-    With two scales, smaller patches are judged too; both count the same.
+    Besides, smaller patches may be judged for their looks alone: too small to show an expression, they would only water
+    down what the large ones say of it.
     """
 
     def __init__(self, settings: LSSLSettings, classes: int) -> None:
@@ -207,27 +219,22 @@ class Critic(nn.Module):
             nn.init.kaiming_normal_(convolution.weight, a=settings.critic_leak)
             self.levels.append(nn.Sequential(convolution, nn.LeakyReLU(settings.critic_leak)))
             channels = wider
-        maps = classes if settings.conditional_critic else 1
-        self.real = nn.ModuleList(
-            nn.Conv2d(channels // 2**scale, maps, 3, padding=1, bias=False) for scale in range(settings.critic_scales)
-        )
+        self.real = nn.Conv2d(channels, classes if settings.conditional_critic else 1, 3, padding=1, bias=False)
+        self.fine = nn.Conv2d(channels // 2, 1, 3, padding=1, bias=False) if settings.fine_weight > 0 else None
         side = settings.size // 2**settings.critic_depth
         self.attribute = nn.Linear(channels * side * side, classes)
 
-    def forward(self, samples: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Judge patches as pictures of a condition (N, K), real or made (N, scales, s, s), and read the expression."""
-        features = [samples]
-        for level in self.levels:
-            features.append(level(features[-1]))
-        maps = [self._choose(head(features[-1 - scale]), condition) for scale, head in enumerate(self.real)]
-        maps = [F.interpolate(m, size=maps[-1].shape[-2:], mode="nearest") for m in maps[:-1]] + maps[-1:]
-        return torch.cat(maps, 1), self.attribute(features[-1].flatten(1))
-
-    def _choose(self, maps: Tensor, condition: Tensor) -> Tensor:
-        """The map for the condition, (N, 1, s, s); blends weigh the maps."""
-        if maps.shape[1] == 1:
-            return maps
-        return (maps * condition[:, :, None, None]).sum(1, keepdim=True)
+    def forward(self, samples: Tensor, condition: Tensor) -> Opinion:
+        """Judge samples as pictures of a condition (N, K)."""
+        before = samples
+        for level in self.levels[:-1]:
+            before = level(before)
+        features = self.levels[-1](before)
+        patches = self.real(features)
+        if patches.shape[1] > 1:
+            patches = (patches * condition[:, :, None, None]).sum(1, keepdim=True)
+        fine = None if self.fine is None else self.fine(before)
+        return Opinion(patches, fine, self.attribute(features.flatten(1)))
 
 
 class LandmarkNetwork(nn.Module):
@@ -287,7 +294,7 @@ class LSSL(Translator):
             output="direct",
             critic_width=64,
             critic_depth=6,
-            critic_scales=1,
+            fine_weight=0,
             critic_leak=0.01,
             adversarial="wasserstein",
             penalty="wgan-gp",
@@ -371,13 +378,16 @@ class LSSL(Translator):
         source = Translation(batch.faces, self.heat_maps(batch))
         with torch.no_grad():
             result = self._translate_pair(source, self._encode(source), batch.targets)
-        real, expression = self.critic(self._stack(source), batch.conditions)
-        fake, _ = self.critic(self._stack(result), batch.targets)
+        real = self.critic(self._stack(source), batch.conditions)
+        fake = self.critic(self._stack(result), batch.targets)
+        made = fake.patches
         if self.settings.conditional_critic:
-            wrong, _ = self.critic(self._stack(source), batch.targets)
-            fake = torch.cat([fake, wrong])
-        adversarial = losses.critic_loss(real, fake, self.settings.adversarial)
-        attribute = losses.soft_cross_entropy(expression, batch.conditions)
+            made = torch.cat([made, self.critic(self._stack(source), batch.targets).patches])
+        adversarial = losses.critic_loss(real.patches, made, self.settings.adversarial)
+        if real.fine is not None and fake.fine is not None:
+            fine = losses.critic_loss(real.fine, fake.fine, self.settings.adversarial)
+            adversarial = adversarial + self.settings.fine_weight * fine
+        attribute = losses.soft_cross_entropy(real.expression, batch.conditions)
         return adversarial + self.settings.attribute_weight * attribute, {
             "critic": adversarial,
             "critic_attribute": attribute,
@@ -389,10 +399,14 @@ class LSSL(Translator):
         source = Translation(batch.faces, self.heat_maps(batch))
 
         def judge(samples: Tensor) -> Tensor:
-            return self.critic(samples, batch.conditions)[0]
+            opinion = self.critic(samples, batch.conditions)
+            if s.penalty == "wgan-gp":
+                return opinion.patches
+            mean = opinion.patches.mean((1, 2, 3))
+            return mean if opinion.fine is None else mean + s.fine_weight * opinion.fine.mean((1, 2, 3))
 
         if s.penalty == "r1":
-            penalty = losses.r1_penalty(lambda samples: judge(samples).mean((1, 2, 3)), self._stack(source))
+            penalty = losses.r1_penalty(judge, self._stack(source))
         else:
             with torch.no_grad():
                 result = self._translate_pair(source, self._encode(source), batch.targets)
@@ -419,11 +433,14 @@ class LSSL(Translator):
         source = Translation(batch.faces, self.heat_maps(batch))
         features = self._encode(source)
         result = self._translate_pair(source, features, batch.targets)
-        fake, expression = self.critic(self._stack(result), batch.targets)
+        fake = self.critic(self._stack(result), batch.targets)
         terms = {
-            "adversarial": losses.generator_loss(fake, s.adversarial),
-            "attribute": losses.soft_cross_entropy(expression, batch.targets),
+            "adversarial": losses.generator_loss(fake.patches, s.adversarial),
+            "attribute": losses.soft_cross_entropy(fake.expression, batch.targets),
         }
+        if fake.fine is not None:
+            fine = losses.generator_loss(fake.fine, s.adversarial)
+            terms["adversarial"] = terms["adversarial"] + s.fine_weight * fine
         loss = s.adversarial_weight * terms["adversarial"] + s.attribute_weight * terms["attribute"]
         recovered = None
         if s.bidirectional_weight > 0:

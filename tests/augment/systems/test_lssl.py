@@ -79,10 +79,11 @@ def test_conditional_critic_counts_a_real_face_under_a_wrong_expression_as_made(
     with torch.no_grad():
         loss, _ = translator.critic_loss(batch, Progress(0, 10))
         result = translator.decoder(translator.encoder(source.faces, source.heat), batch.targets, batch.faces)
-        real, _ = translator.critic(stacked, batch.conditions)
-        wrong, _ = translator.critic(stacked, batch.targets)
-        fake, _ = translator.critic(torch.cat([result.faces, result.heat], 1), batch.targets)
-    torch.testing.assert_close(loss, losses.critic_loss(real, torch.cat([fake, wrong])))
+        real = translator.critic(stacked, batch.conditions)
+        wrong = translator.critic(stacked, batch.targets)
+        fake = translator.critic(torch.cat([result.faces, result.heat], 1), batch.targets)
+    large = losses.critic_loss(real.patches, torch.cat([fake.patches, wrong.patches]))
+    torch.testing.assert_close(loss, large + 0.5 * losses.critic_loss(real.fine, fake.fine))
 
 
 def test_motion_never_shifts_the_whole_picture():
