@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
 OUT ?= demo
-# Fewer steps for a first look: make demo DATA=faces STEPS=200 TRIAL_STEPS=50
+# Fewer steps for a first look: make demo DATA=faces OUT=look STEPS=200 TRIAL_STEPS=50
 STEPS ?= 1000
 TRIAL_STEPS ?= 500
 

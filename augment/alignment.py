@@ -166,7 +166,8 @@ def _align(source: FaceTable, out: Path, settings: AlignSettings) -> AlignSummar
             "command": "align",
             # Not the number of workers and not the model's place: the result does not depend on them.
             "settings": {"size": settings.size, "crop": settings.crop, "model_sha256": FACE_LANDMARKER.sha256},
-            "versions": {"emoaug": __version__} | {name: version(name) for name in ("mediapipe", "opencv-python")},
+            "versions": {"emoaug": __version__}
+            | {name: version(name) for name in ("mediapipe", "opencv-contrib-python")},
             "vocabulary": list(source.vocabulary),
             "counts": {name: count for name, count in asdict(summary).items() if name != "already_done"},
             "notes": list(source.notes),

@@ -75,7 +75,7 @@ def save_checkpoint(folder: Path, translator: Translator, extra: dict[str, Any])
 
 
 def load_translator(
-    folder: Path, device: str = "cpu", systems: Mapping[str, type[Translator]] | None = None
+    folder: Path | str, device: str = "cpu", systems: Mapping[str, type[Translator]] | None = None
 ) -> Translator:
     """Load a trained system, ready to make faces (in evaluation mode).
 
@@ -106,10 +106,10 @@ def load_translator(
     except safetensors.SafetensorError as error:
         raise EmoaugError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
     _fill(translator, tensors, folder / WEIGHTS)
-    return translator.eval().to(device)
+    return translator.eval().requires_grad_(False).to(device)
 
 
-def checkpoint_sha256(folder: Path) -> str:
+def checkpoint_sha256(folder: Path | str) -> str:
     """SHA-256 of a checkpoint's weights file; takes a run folder too."""
     return hashlib.sha256(_read(_checkpoint_folder(folder) / WEIGHTS)).hexdigest()
 
@@ -119,7 +119,7 @@ def weights_sha256(translator: Translator) -> str:
     return hashlib.sha256(_weights_bytes(translator)).hexdigest()
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path | str) -> dict[str, Any]:
     """The contents of `config.json`, checked for the entries that loading needs; takes a run folder too."""
     path = _checkpoint_folder(folder) / CONFIG
     try:
@@ -146,7 +146,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _checkpoint_folder(folder: Path) -> Path:
+def _checkpoint_folder(folder: Path | str) -> Path:
+    folder = Path(folder)
     for candidate in (folder, folder / "checkpoint"):
         if (candidate / CONFIG).is_file():
             return candidate

@@ -34,6 +34,9 @@ COLUMNS = (
 )
 """The columns of metadata.csv in the order in which they are written; further columns follow."""
 
+HELD_OUT_SPLITS = ("val", "test")
+"""Splits whose faces, and whose subjects, no system learns from and no synthetic face is made from."""
+
 _ALIASES = {
     "file_name": ("file_name", "path", "file", "image", "filename"),
     "label": ("label", "expression", "emotion"),
@@ -96,6 +99,12 @@ class FaceTable:
         """Return each face's place in the vocabulary, int64, (N,)."""
         places = {name: index for index, name in enumerate(self.vocabulary)}
         return np.array([places[label] for label in self.table["label"]], dtype=np.int64)
+
+    def for_training(self) -> np.ndarray:
+        """Say which faces a system may learn from, (N,) bool: real, outside val and test, of nobody who is in these."""
+        held_out = self.table["split"].isin(HELD_OUT_SPLITS)
+        people = self.table.loc[held_out, "subject"].dropna().unique()
+        return ~(held_out | self.table["subject"].isin(people) | self.table["is_synthetic"]).to_numpy(dtype=bool)
 
     def select(self, which: np.ndarray | Sequence[int] | Sequence[bool]) -> "FaceTable":
         """Keep some faces.

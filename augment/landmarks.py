@@ -62,7 +62,9 @@ def heat_maps(points: Tensor, size: int, sigma: float, clamped: bool) -> Tensor:
     # A Gaussian in the plane is a product of two on the axes: (N, P, size) each, far less than (N, P, size, size).
     x = torch.exp(-0.5 * ((axis - points[..., :1]) / (2 * sigma)) ** 2)
     y = torch.exp(-0.5 * ((axis - points[..., 1:2]) / (2 * sigma)) ** 2)
-    maps = torch.einsum("npy,npx->nyx", y, x)
+    # In bf16, to which autocast would take the product, real maps would be coarser than made ones: a cue for a critic.
+    with torch.autocast(points.device.type, enabled=False):
+        maps = torch.einsum("npy,npx->nyx", y, x)
     if clamped:
         return (2 * maps.clamp_max(1) - 1).unsqueeze(1)
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)

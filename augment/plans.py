@@ -12,15 +12,12 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from augment.folders import FaceTable
+from augment.folders import HELD_OUT_SPLITS, FaceTable
 from emoaug import EmoaugError
 
 Policy = Literal["balance", "multiply", "per-class"]
 
 PLAN_COLUMNS = ("row", "source_index", "file_name", "source_label", "subject", "target", "condition", "seed")
-
-HELD_OUT_SPLITS = ("val", "test")
-"""Splits whose faces, and whose subjects, no synthetic face is made from."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class PlanSettings:
     """Synthetic faces in each class, for the policy per-class."""
     seed: int = 0
     """Decides which face becomes what; 0 or more."""
-    strength: tuple[float, float] = (0.7, 1.0)
+    strength: tuple[float, float] = (1.0, 1.0)
     """Lowest and highest strength of the wanted expression, in (0, 1]; drawn evenly for each row in steps of 0.001.
     The rest of the condition stays with what the source shows."""
 
@@ -78,8 +75,8 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     """
     table = faces.table
     labels = table["label"].to_numpy(dtype=object)
-    training = ~table["is_synthetic"].to_numpy(dtype=bool) & ~_in_held_out_split(table)
-    sources = np.flatnonzero(training & ~_of_held_out_subject(table))
+    training = ~(table["is_synthetic"] | table["split"].isin(HELD_OUT_SPLITS)).to_numpy(dtype=bool)
+    sources = np.flatnonzero(faces.for_training())
     unknown = sorted({str(label) for label in labels[training]} - set(condition_names))
     if unknown:
         raise EmoaugError(
@@ -152,7 +149,7 @@ def check_plan(plan: pd.DataFrame, faces: FaceTable, condition_names: tuple[str,
             f"the plan was made for other faces: row {rows[at]} wants {plan['file_name'].iloc[at]} "
             f"where this folder has {names[at]}; build the plan again"
         )
-    held_out = (_in_held_out_split(faces.table) | _of_held_out_subject(faces.table))[index]
+    held_out = ~(faces.for_training() | faces.table["is_synthetic"].to_numpy(dtype=bool))[index]
     if held_out.any():
         at = np.flatnonzero(held_out)[0]
         raise EmoaugError(
@@ -191,15 +188,6 @@ def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
-
-
-def _in_held_out_split(table: pd.DataFrame) -> np.ndarray:
-    return table["split"].isin(HELD_OUT_SPLITS).to_numpy(dtype=bool)
-
-
-def _of_held_out_subject(table: pd.DataFrame) -> np.ndarray:
-    held_out = table.loc[_in_held_out_split(table), "subject"].dropna().unique()
-    return table["subject"].isin(held_out).to_numpy(dtype=bool)
 
 
 def _subject_codes(table: pd.DataFrame) -> np.ndarray:

@@ -55,6 +55,16 @@ class TrainingSettings:
     precision: Precision = "auto"
     """bf16 where the device is fast at it, else float32."""
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "sample_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        if not self.learning_rate > 0 or not 0 <= self.average_decay < 1 or not self.jitter >= 0:
+            raise EmoaugError(
+                f"learning_rate is {self.learning_rate}, average_decay {self.average_decay}, jitter {self.jitter}; "
+                "allowed are above 0, 0 to below 1, and 0 or more"
+            )
+
 
 class Trainer:
     """Trains one translator in one run folder.
@@ -84,8 +94,14 @@ class Trainer:
             for name, module in self.translator.averaged_modules().items()
         }
         self.phases = self.translator.phases()
-        self.optimizers = [self._optimizer(phase) for phase in self.phases]
+        # Phases that train the same modules share an optimiser. With one each, Adam would give a gradient penalty steps
+        # as large as the adversarial ones, whatever its weight.
+        self.optimizers: dict[tuple[int, ...], torch.optim.Optimizer] = {}
+        for phase in self.phases:
+            self.optimizers.setdefault(_modules_key(phase), self._optimizer(phase))
         self.step = 0
+        self.terms: dict[str, Tensor] = {}
+        """The latest value of every term; a phase that runs seldom keeps its last."""
 
     def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
         parameters = [p for module in phase.modules for p in module.parameters()]
@@ -104,11 +120,11 @@ class Trainer:
             if self.step == 0:
                 self._save_samples()
             while self.step < s.steps:
-                terms = self._one_step()
+                self._one_step()
                 self.step += 1
                 saves = self.step % s.save_every == 0 or self.step == s.steps
                 if self.step % 50 == 0 or saves:
-                    values = self._checked({k: float(v) for k, v in terms.items()})
+                    values = self._checked({k: float(v) for k, v in self.terms.items()})
                     log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
                     log.flush()
                     shown: dict[str, object] = {k: f"{values[k]:.3f}" for k in ("change", "attribute") if k in values}
@@ -128,16 +144,16 @@ class Trainer:
             self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
         self._save_checkpoint()
 
-    def _one_step(self) -> dict[str, Tensor]:
+    def _one_step(self) -> None:
         s, progress = self.settings, Progress(self.step, self.settings.steps)
         generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
         batch = self.data.batch(generator, s.batch_size, s.jitter)
         batch = Batch(*(getattr(batch, f).to(self.device, non_blocking=True) for f in Batch.__dataclass_fields__))
         decay = min(1.0, 2 * (1 - progress.share))
-        terms: dict[str, Tensor] = {}
-        for phase, optimizer in zip(self.phases, self.optimizers, strict=True):
+        for phase in self.phases:
             if self.step % phase.every:
                 continue
+            optimizer = self.optimizers[_modules_key(phase)]
             torch.manual_seed(seed_from(s.seed, phase.name, self.step))
             for group in optimizer.param_groups:
                 group["lr"] = s.learning_rate * phase.learning_rate_factor * decay
@@ -150,9 +166,8 @@ class Trainer:
                 nn.utils.clip_grad_norm_(parameters, phase.clip_norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            terms.update({k: v.detach() for k, v in logged.items()})
+            self.terms.update({k: v.detach() for k, v in logged.items()})
         self._update_average()
-        return terms
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -171,7 +186,8 @@ class Trainer:
             name, value = next(iter(bad.items()))
             raise EmoaugError(
                 f"training ran away at step {self.step}: {name} is {value:g}. The last good checkpoint is in "
-                f"{self.out / 'checkpoint'}; try a lower --training.learning-rate or --training.precision 32-true"
+                f"{self.out / 'checkpoint'}; begin anew in another folder with a lower learning rate, or with "
+                "precision 32-true"
             )
         return values
 
@@ -187,8 +203,8 @@ class Trainer:
         state = torch.load(self._state_file, map_location=self.device, weights_only=True)
         self.step = int(state["step"])
         self.translator.load_state_dict(state["weights"])
-        self.average = state["average"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+        self.average, self.terms = state["average"], state["terms"]
+        for optimizer, saved in zip(self.optimizers.values(), state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         log = self.out / "log.jsonl"
         if log.exists():
@@ -196,11 +212,16 @@ class Trainer:
             write_text(log, "".join(line + "\n" for line in kept))
 
     def _save(self) -> None:
+        if not all(
+            v.isfinite().all() for kept in self.average.values() for v in kept.values() if v.is_floating_point()
+        ):
+            self._checked({"weights": math.nan})
         state = {
             "step": self.step,
             "weights": self.translator.state_dict(),
             "average": self.average,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "terms": self.terms,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.values()],
         }
         self._state_file.parent.mkdir(parents=True, exist_ok=True)
         part = self._state_file.with_suffix(".part")
@@ -239,6 +260,10 @@ def to_pictures(faces: Tensor) -> list[np.ndarray]:
     """Faces (N, 3, H, W) in [-1, 1] to uint8 RGB pictures (H, W, 3)."""
     pixels = ((faces.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _modules_key(phase: Phase) -> tuple[int, ...]:
+    return tuple(id(module) for module in phase.modules)
 
 
 class _Trained:
@@ -292,7 +317,7 @@ def train(
     """Train a system on a dataset's training faces, or go on with the run in `out`.
 
     Args:
-        faces: an aligned dataset; rows of the splits `val` and `test`, and synthetic faces, are left out.
+        faces: an aligned dataset; `FaceTable.for_training` says which of its faces are used.
         out: run folder; new, empty, or holding the same run.
         system: a name in `augment.systems.SYSTEMS`.
         system_settings: that system's settings.
@@ -307,14 +332,14 @@ def train(
         EmoaugError: the data does not fit, the folder holds another run, or training ran away.
     """
     names = condition_names or faces.vocabulary
-    chosen = faces.select((~faces.table.split.isin(["val", "test"]) & ~faces.table.is_synthetic).to_numpy())
+    chosen = faces.select(faces.for_training())
     identity = {
         "system": system,
         "condition_names": list(names),
         "system_settings": asdict(system_settings),
         # Where and how often to look and save does not change what is trained.
         "training": {k: v for k, v in asdict(settings).items() if k not in ("sample_every", "save_every", "device")},
-        "data_sha256": _table_hash(chosen),
+        "data_sha256": _data_hash(chosen),
     }
     if restart:
         _discard(out)
@@ -322,7 +347,7 @@ def train(
     if before is not None:
         check_same_run(out, before, identity)
         if before.get("finished"):
-            tqdm.write(f"{out}: this run is finished, nothing to do; --restart begins anew", file=sys.stderr)
+            tqdm.write(f"{out}: this run is finished, nothing to do", file=sys.stderr)
             return out / "checkpoint"
     with locked(out), explained_errors(out):
         data = load_training_faces(chosen, names, system_settings.size)
@@ -331,15 +356,17 @@ def train(
         torch.manual_seed(seed_from(settings.seed, "weights"))
         translator = get_system(system)(names, system_settings)
         subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
-        seen = {"subjects": subjects, "faces": len(chosen), "table_sha256": identity["data_sha256"]}
+        classes = {name: int((chosen.table.label == name).sum()) for name in names}
+        seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": identity["data_sha256"]}
         Trainer(translator, data, out, settings, {"training_data": seen, "training": asdict(settings)}).run()
         write_run(out, KIND, run | {"finished": True}, RUN_FILE)
     return out / "checkpoint"
 
 
-def _table_hash(faces: FaceTable) -> str:
-    rows = "\n".join(f"{name}\0{label}" for name, label in zip(faces.table.file_name, faces.table.label, strict=True))
-    return hashlib.sha256(rows.encode()).hexdigest()
+def _data_hash(faces: FaceTable) -> str:
+    """A hash of what is trained on: every picture's content with its label."""
+    rows = (f"{faces.sha256(i)} {label}" for i, label in enumerate(faces.table.label))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def _discard(out: Path) -> None:

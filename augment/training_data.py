@@ -48,14 +48,19 @@ class TrainingFaces:
             jitter: strength of the variation beside the flip; 0 is none.
         """
         n, classes = size, self.classes
-        which = torch.randint(len(self.rows_by_class), (n,), generator=generator).tolist()
+        which_class = torch.randint(len(self.rows_by_class), (n,), generator=generator)
         draws = torch.rand(n, generator=generator).tolist()
         rows = torch.stack(
-            [self.rows_by_class[c][int(u * len(self.rows_by_class[c]))] for c, u in zip(which, draws, strict=True)]
+            [
+                self.rows_by_class[c][int(u * len(self.rows_by_class[c]))]
+                for c, u in zip(which_class.tolist(), draws, strict=True)
+            ]
         )
         labels = self.labels[rows]
-        others = torch.randint(1, classes, (n,), generator=generator)
-        targets = (labels + others) % classes
+        # Only what some face shows: the critic knows nothing of the rest, and a system cannot learn it.
+        step = torch.randint(1, len(self.rows_by_class), (n,), generator=generator)
+        present = torch.tensor([int(self.labels[rows_of[0]]) for rows_of in self.rows_by_class])
+        targets = present[(which_class + step) % len(present)]
         faces = self.faces[rows].float().div_(127.5).sub_(1)
         faces, points = vary(faces, self.landmarks[rows], jitter, generator)
         one_hot = nn.functional.one_hot

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shlex
 import sys
 
 from emoaug import EmoaugError, __version__
@@ -51,14 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     # Only now, and only this one: torch alone takes seconds to import, and --help must not.
     module = importlib.import_module(f"pipelines.commands.{given[0]}")
-    options = tyro.cli(module.Options, args=given[1:], prog=f"emoaug {given[0]}")
     try:
+        options = tyro.cli(module.Options, args=given[1:], prog=f"emoaug {given[0]}")
         return int(module.run(options) or 0)
     except EmoaugError as error:
         return _fail(str(error))
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print(
-            f"\nemoaug: stopped. The same command again goes on from what is done: emoaug {' '.join(given)}",
+            f"\nemoaug: stopped. The same command again goes on from what is done: emoaug {shlex.join(given)}",
             file=sys.stderr,
         )
         return 130

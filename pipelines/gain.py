@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -56,8 +58,8 @@ class GainSettings:
     """Synthetic faces for each real training face, over all classes; every class gets as many."""
     synthetic_share: float = 0.5
     """Share of every batch that is synthetic, in arms that have synthetic faces."""
-    size: int = 64
-    """Side of the faces, pixels."""
+    size: int | None = None
+    """Side of the faces, pixels; by default the dataset's own."""
     workers: int = 0
     """Trials at a time on the CPU; 0 for one a core. The results do not depend on it."""
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=2000))
@@ -75,6 +77,8 @@ class GainSettings:
             get_arm(name)
         if self.labels_per_class != "all" and self.labels_per_class < 1:
             raise EmoaugError(f"labels_per_class is {self.labels_per_class}; it is 1 or more, or all")
+        if not self.synthetic_factor > 0:
+            raise EmoaugError(f"synthetic_factor is {self.synthetic_factor}; it is above 0")
         if not 0 < self.synthetic_share < 1:
             raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
 
@@ -109,39 +113,50 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.Da
         EmoaugError: data, settings or folder do not fit, or a synthetic face could have seen a test person.
     """
     faces = drop_unreadable(data if isinstance(data, FaceTable) else read_faces(data))
-    if len(set(faces.table.label)) < 2:
-        raise EmoaugError(
-            f"{faces.root}: only the expression {faces.table.label.iat[0]}; a classifier needs two or more"
-        )
-    names = "\n".join(f"{n}\t{label}" for n, label in zip(faces.table.file_name, faces.table.label, strict=True))
+    present = sorted(set(faces.table.label))
+    if len(present) < 2:
+        shown = f"only the expression {present[0]}" if present else "no face that can be read"
+        raise EmoaugError(f"{faces.root}: {shown}; a classifier needs two expressions or more")
+    pixels = load_faces(faces, settings.size)
     identity = {
         "settings": {k: v for k, v in json.loads(json.dumps(asdict(settings))).items() if k != "workers"},
-        "faces": f"{seed_from(names):016x}",
+        "vocabulary": list(faces.vocabulary),
+        "faces": _hash(faces, pixels),
     }
     before = read_run(out, KIND)
     if before is not None:
         check_same_run(out, before, identity)
+    alike = duplicate_groups(fingerprints(np.ascontiguousarray(p.transpose(1, 2, 0)) for p in pixels))
+    groups = groups_of(faces, alike)
+    # Each seed draws folds of its own: trials on the same folds again would be no new evidence.
+    folds = [(seed, fold) for seed in range(settings.seeds) for fold in make_folds(faces, groups, settings.folds, seed)]
+    trials = [Trial(get_arm(name), fold, seed) for seed, fold in folds for name in settings.arms]
     with locked(out), explained_errors(out):
-        pixels = load_faces(faces, settings.size)
-        write_text(out / "audit.json", json.dumps(audit(faces).to_json(), indent=1) + "\n")
-        alike = duplicate_groups(fingerprints(np.ascontiguousarray(p.transpose(1, 2, 0)) for p in pixels))
-        folds = list(make_folds(faces, groups_of(faces, alike), settings.folds))
         run = {
+            "finished": False,
             "identity": identity,
             "vocabulary": list(faces.vocabulary),
             "folds": [
-                {"number": f.number, "train": len(f.train), "test": len(f.test), "sha256": f.sha256(faces)}
-                for f in folds
+                {"number": f.number, "seed": s, "train": len(f.train), "test": len(f.test), "sha256": f.sha256(faces)}
+                for s, f in folds
             ],
             "versions": {"emoaug": __version__, "torch": torch.__version__},
         }
-        write_run(out, KIND, run)
-        arms = [get_arm(name) for name in settings.arms]
-        trials = [Trial(arm, fold, seed) for seed in range(settings.seeds) for fold in folds for arm in arms]
-        _run_all([t for t in trials if not _result(out, t).exists()], len(trials), faces, pixels, out, settings)
+        waiting = [trial for trial in trials if not _result(out, trial).exists()]
+        if waiting or not before or not before.get("finished"):
+            write_run(out, KIND, run)
+            write_text(out / "audit.json", json.dumps(audit(faces).to_json(), indent=1) + "\n")
+            _run_all(waiting, len(trials), faces, pixels, out, settings)
+            write_run(out, KIND, run | {"finished": True})
         rows = [json.loads(_result(out, trial).read_text(encoding="utf-8")) for trial in trials]
-        write_run(out, KIND, {**run, "finished": True})
     return trial_table(rows, faces.vocabulary)
+
+
+def _hash(faces: FaceTable, pixels: np.ndarray) -> str:
+    """A hash of everything in a dataset that decides a trial: pictures, labels, people, splits."""
+    digest = hashlib.sha256(pixels.tobytes())
+    digest.update(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]].to_json().encode())
+    return digest.hexdigest()
 
 
 def _result(out: Path, trial: Trial) -> Path:
@@ -167,15 +182,21 @@ def _run_all(
         workers = min(settings.workers or cores(), len(trials))
         if not workers:
             return
+        others = set(multiprocessing.active_children())
         with _quiet(), worker_pool(workers, _start_worker, (faces, pixels, out, settings)) as pool:
             try:
                 for future in as_completed([pool.submit(_work, trial) for trial in trials]):
                     future.result()
                     bar.update()
+            except BrokenProcessPool as error:
+                raise EmoaugError(
+                    f"{out}: a worker process ended unexpectedly, perhaps for want of memory; what is done is kept. "
+                    "Give the same command again, with --workers 1"
+                ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 # A trial takes minutes, and whoever pressed Ctrl-C has waited long enough; it will be taken up again.
-                for process in multiprocessing.active_children():
+                for process in set(multiprocessing.active_children()) - others:
                     process.terminate()
                 raise
 
@@ -229,8 +250,9 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
     extra, system_seconds = None, 0.0
     if trial.arm.system is not None:
         began = time.monotonic()
-        synthetic = synthetic_faces(trial, faces, rows, out, settings)
-        extra = (load_faces(synthetic, settings.size), synthetic.label_indices())
+        size = pixels.shape[-1]
+        synthetic = synthetic_faces(trial, faces, rows, size, out, settings)
+        extra = (load_faces(synthetic, size), synthetic.label_indices())
         system_seconds = time.monotonic() - began
     began = time.monotonic()
     classifier = train_classifier(
@@ -245,8 +267,10 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
         device=choose_device(settings.training.device),
         progress=False,
     )
-    test = torch.from_numpy(pixels[trial.fold.test]).float() / 127.5 - 1
-    probabilities = classifier(test).numpy()
+    parts = np.array_split(trial.fold.test, len(trial.fold.test) // 1024 + 1)
+    probabilities = np.concatenate(
+        [classifier(torch.from_numpy(pixels[part]).float() / 127.5 - 1).numpy() for part in parts]
+    )
     scores = evaluate(probabilities, labels[trial.fold.test], len(faces.vocabulary))
     folder = out / "trials"
     folder.mkdir(exist_ok=True)
@@ -266,13 +290,16 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
     write_text(_result(out, trial), json.dumps(result) + "\n")
 
 
-def synthetic_faces(trial: Trial, faces: FaceTable, rows: np.ndarray, out: Path, settings: GainSettings) -> FaceTable:
+def synthetic_faces(
+    trial: Trial, faces: FaceTable, rows: np.ndarray, size: int, out: Path, settings: GainSettings
+) -> FaceTable:
     """Train the trial's system on the trial's training faces only, and make its synthetic faces from these alone.
 
     Args:
         trial: names the system, the fold and the seed.
         faces: the dataset.
         rows: the labelled training faces of this trial, (n,).
+        size: side of the faces, pixels.
         out: the run's folder.
         settings: how many faces, how to train.
 
@@ -286,12 +313,14 @@ def synthetic_faces(trial: Trial, faces: FaceTable, rows: np.ndarray, out: Path,
     chosen = faces.select(rows)
     chosen = replace(chosen, table=chosen.table.assign(split="train"))
     system = get_system(trial.arm.system)
-    own = replace(system.configurations["compact"], size=settings.size)
+    own = replace(system.configurations["compact"], size=size)
     training = replace(settings.training, seed=trial.seed)
     checkpoint = train(chosen, out / "systems" / trial.name, trial.arm.system, own, training, faces.vocabulary)
     translator = load_translator(checkpoint)
-    per_class = round(settings.synthetic_factor * len(rows) / len(faces.vocabulary))
-    plan = build_plan(chosen, translator.condition_names, PlanSettings("per-class", count=per_class, seed=trial.seed))
+    per_class = max(1, round(settings.synthetic_factor * len(rows) / len(faces.vocabulary)))
+    # A class that no training face shows is one that the system cannot make.
+    learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
+    plan = build_plan(chosen, learned, PlanSettings("per-class", count=per_class, seed=trial.seed))
     folder = out / "synthetic" / trial.name
     options = GenerateSettings(include_real="no", device=training.device, precision="auto", threads=1)
     generate(chosen, translator, plan, folder, options, {"data": str(faces.root)})

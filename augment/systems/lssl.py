@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from augment import landmarks, losses
 from augment.networks import ResidualBlock, UpStage, augment_for_critic, tile, warp
+from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
 
@@ -90,6 +91,17 @@ class LSSLSettings:
     ramp: float = 0.2
     """Share of the run over which cycle, identity and parsing rise to their weights. At full weight from the start
     they hold a generator that begins at the identity there."""
+
+    def __post_init__(self) -> None:
+        halvings = 2 ** max(self.depth, self.critic_depth)
+        if self.depth < 2 or self.critic_depth < 2 or self.size % halvings or self.size < 2 * halvings:
+            raise EmoaugError(
+                f"size is {self.size}, depth {self.depth} and critic_depth {self.critic_depth}; depths are 2 or more, "
+                f"and the size is a multiple of {halvings} for these, from {2 * halvings} on"
+            )
+        for name in ("width", "widest", "heat_channels", "critic_width", "penalty_every", "generator_every"):
+            if getattr(self, name) < 1:
+                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
 
 
 class Translation(NamedTuple):

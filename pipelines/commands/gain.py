@@ -30,3 +30,9 @@ def run(options: Options) -> None:
     faces = open_dataset(options.data, options.reading)
     trials = run_gain(faces, options.out, options.settings)
     print(write_report(faces, trials, options.out, options.settings))
+    unknown = int(faces.table.subject.isna().sum())
+    if unknown:
+        print(
+            f"who is shown is unknown for {unknown:,} of {len(faces):,} faces: one person may be trained on and tested "
+            "on; --subject-pattern or a column `subject` would prevent it"
+        )

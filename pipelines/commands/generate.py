@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from augment.checkpoints import load_translator
+from augment.checkpoints import load_translator, read_config
 from augment.generation import GenerateSettings, generate
 from augment.plans import PlanSettings, build_plan
 from pipelines.commands.datasets import DatasetOptions, open_dataset
@@ -33,7 +33,10 @@ def run(options: Options) -> None:
     """Plan, make the faces, and say what came of it."""
     translator = load_translator(options.weights)
     faces = open_dataset(options.data, options.reading)
-    plan = build_plan(faces, translator.condition_names, options.plan)
+    seen = read_config(options.weights)["extra"].get("training_data", {}).get("classes", {})
+    # A class that no training face showed is one that the system cannot make.
+    learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
+    plan = build_plan(faces, learned, options.plan)
     print(
         generate(
             faces,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from augment.checkpoints import settings_from
+from augment.folders import load_faces
 from augment.systems import get_system
 from augment.training import TrainingSettings, train
 from emoaug import EmoaugError
@@ -29,7 +30,7 @@ class Options:
     configuration: Literal["compact", "paper"] = "compact"
     """`compact` for small data and CPUs, `paper` for the published networks."""
     size: int | None = None
-    """Side of the faces, pixels; by default the configuration's."""
+    """Side of the faces, pixels; by default the dataset's for `compact`, the published one for `paper`."""
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
     training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
@@ -41,9 +42,12 @@ class Options:
 def run(options: Options) -> None:
     """Train and say where the result is."""
     system = get_system(options.system)
-    size = () if options.size is None else (f"size={options.size}",)
-    settings = with_options(system.configurations[options.configuration], size + options.set)
     faces = open_dataset(options.data, options.reading)
+    size = options.size
+    if size is None and options.configuration == "compact":
+        size = load_faces(faces.select([0]), None).shape[-1]
+    chosen = () if size is None else (f"size={size}",)
+    settings = with_options(system.configurations[options.configuration], chosen + options.set)
     checkpoint = train(faces, options.out, options.system, settings, options.training, restart=options.restart)
     samples = sorted((options.out / "samples").glob("*.png"))
     print(

@@ -188,7 +188,7 @@ def test_run_json_says_how_the_folder_was_made_but_not_by_whom(source, settings,
     assert run["settings"]["size"] == 32
     assert run["vocabulary"] == list(source.vocabulary)
     assert run["counts"]["aligned"] == 5
-    assert {"emoaug", "mediapipe", "opencv-python"} <= set(run["versions"])
+    assert {"emoaug", "mediapipe", "opencv-contrib-python"} <= set(run["versions"])
     assert str(tmp_path) not in (tmp_path / "out/run.json").read_text()
 
 

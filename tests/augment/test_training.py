@@ -191,6 +191,16 @@ def test_held_out_and_synthetic_faces_are_not_trained_on(faces, tmp_path):
     seen = read_config(checkpoint)["extra"]["training_data"]
     assert seen["faces"] == 7
     assert set(seen["subjects"]) == {f"person{i:02d}" for i in range(4)}
+    assert seen["classes"] == {"neutral": 3, "happy": 4}
+
+
+def test_other_pictures_of_a_held_out_person_are_not_trained_on(faces, tmp_path):
+    table = faces.table.copy()
+    table["split"] = ["test", *["train"] * 11]
+    checkpoint = train(replace(faces, table=table), tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, steps=1))
+    seen = read_config(checkpoint)["extra"]["training_data"]
+    assert table.subject[0] not in seen["subjects"]
+    assert seen["faces"] == 10
 
 
 def test_pictures_and_faces_are_inverse():

@@ -18,6 +18,14 @@ def test_batches_are_balanced_and_no_target_is_what_the_face_shows(tmp_path):
     assert batch.faces.abs().max() <= 1
 
 
+def test_an_expression_that_no_face_shows_is_not_asked_for(tmp_path):
+    data = load_training_faces(draw_dataset(tmp_path), ("happy", "angry", "neutral"), 32)
+    batch = data.batch(torch.Generator().manual_seed(0), 200, 0.0)
+    assert batch.targets[:, 1].sum() == 0
+    assert (batch.conditions * batch.targets).sum() == 0
+    assert batch.targets.sum(1).eq(1).all()
+
+
 def test_face_and_landmarks_move_as_one():
     # A bright dot at each landmark must be found at the moved landmark.
     generator = torch.Generator().manual_seed(3)

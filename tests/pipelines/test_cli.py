@@ -179,6 +179,42 @@ def test_system_options_are_checked(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "wrong", [["--folds", "0"], ["--arms", "stargan"], ["--synthetic-factor", "0"], ["--training.steps", "0"]]
+)
+def test_settings_out_of_range_are_one_line(wrong, capsys, tmp_path):
+    mistake(capsys, "gain", "--data", tmp_path, "--out", tmp_path / "out", *wrong)
+
+
+def test_a_mended_mistake_can_use_the_same_folder(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    base = ["gain", "--data", tmp_path / "faces", "--out", tmp_path / "out", "--arms", "real", "--seeds", 1]
+    assert "use fewer folds" in mistake(capsys, *base)
+    assert run(capsys, *base, "--folds", 2, "--classifier.steps", 2, "--classifier.batch-size", 4)[0] == 0
+
+
+def test_a_dataset_of_unreadable_pictures_is_one_line(capsys, tmp_path):
+    for name in ("happy", "sad"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        (tmp_path / "faces" / name / "a.jpg").write_text("no picture")
+    assert "no face that can be read" in mistake(
+        capsys, "gain", "--data", tmp_path / "faces", "--out", tmp_path / "out"
+    )
+
+
+def test_a_size_that_networks_cannot_have_is_one_line(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    base = ["train", "--data", tmp_path / "faces", "--out", tmp_path / "run"]
+    assert "multiple of 16" in mistake(capsys, *base, "--size", 60)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    (tmp_path / "file").write_text("")
+    mistake(capsys, "audit", tmp_path / "faces", "--json", tmp_path / "file" / "x.json")
+
+
 def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=4)
     tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]

@@ -120,7 +120,7 @@ def test_a_system_that_saw_a_test_person_is_refused(run):
 
 def test_one_expression_alone_is_an_error(run, tmp_path):
     faces, _, _ = run
-    with pytest.raises(EmoaugError, match="needs two or more"):
+    with pytest.raises(EmoaugError, match="needs two expressions"):
         run_gain(faces.select((faces.table.label == "happy").to_numpy()), tmp_path / "out", SETTINGS)
 
 
