@@ -10,23 +10,20 @@ part, one classifier is trained on them for each recipe, and the whole test part
 import argparse
 import dataclasses
 import json
-import os
-import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 
 from augment.folders import load_faces, read_faces
 from augment.pictures import write_text
+from benchmarks.machine import machine
 from classifiers.augmentation import RECIPES
 from classifiers.evaluation import evaluate
 from classifiers.training import ClassifierSettings, train_classifier
-from emoaug import EmoaugError, __version__
+from emoaug import EmoaugError
 
 
 def main() -> None:
@@ -113,33 +110,6 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| {row['macro_f1']:.1%} | {row['calibration_error']:.3f} | {row['cpu_s']:.0f} |"
         )
     return "\n".join(lines)
-
-
-def machine() -> dict[str, Any]:
-    """Where and with what the numbers were made."""
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    information = Path("/proc/cpuinfo")
-    names = (
-        [line for line in information.read_text().splitlines() if line.startswith("model name")]
-        if (information.exists())
-        else []
-    )
-    return {
-        "processor": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "emoaug": __version__,
-        "commit": commit,
-    }
 
 
 if __name__ == "__main__":
