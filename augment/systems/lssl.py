@@ -148,8 +148,8 @@ class Decoder(nn.Module):
 
     `composed` output is decided at half the side and enlarged: fine detail is the source's own, and paint that could
     change single pixels would be noise in the critic's blind spots. Paint has a brightness of its own and the hue of
-    what it covers, fully or paled: expressions cast shadows and bare teeth, and free colours ended as red lips on
-    neutral faces. A grey face so stays grey.
+    its neighbourhood, stronger or paler: expressions cast shadows and bare teeth, and free colours ended as red lips
+    on neutral faces. A grey face so stays grey.
     """
 
     max_flow: ClassVar[float] = 0.25
@@ -195,8 +195,11 @@ class Decoder(nn.Module):
         flow = enlarge(flow - flow.mean((2, 3), keepdim=True))
         mask = enlarge(torch.sigmoid(self.mask(x) - 2))
         moved = warp(source, flow)
-        light, colourfulness = enlarge(torch.tanh(face[:, :1])), enlarge(torch.sigmoid(face[:, 1:]))
-        paint = light + colourfulness * (moved - moved.mean(1, keepdim=True))
+        light, colourfulness = enlarge(torch.tanh(face[:, :1])), enlarge(2 * torch.sigmoid(face[:, 1:]))
+        # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth.
+        side = 2 * (source.shape[-1] // 16) + 1
+        hue = F.avg_pool2d(moved - moved.mean(1, keepdim=True), side, 1, side // 2, count_include_pad=False)
+        paint = light + colourfulness * hue
         return Translation((1 - mask) * moved + mask * paint, enlarge(heat), flow, mask)
 
 
