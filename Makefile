@@ -20,7 +20,7 @@ demo: $(BIN)/.installed
 	@test -n "$(DATA)" || { echo "make demo DATA=FOLDER: give a folder of labelled faces, FOLDER/CLASS/NAME.jpg"; exit 2; }
 	$(BIN)/emoaug align "$(DATA)" "$(OUT)/aligned" --size 64
 	$(BIN)/emoaug train --data "$(OUT)/aligned" --out "$(OUT)/lssl" --steps $(STEPS)
-	$(BIN)/emoaug generate --data "$(OUT)/aligned" --weights "$(OUT)/lssl" --out "$(OUT)/bigger" --policy multiply --factor 2
+	$(BIN)/emoaug generate --data "$(OUT)/aligned" --weights "$(OUT)/lssl" --out "$(OUT)/bigger" --policy multiply --factor 1
 	$(BIN)/emoaug verify "$(OUT)/bigger"
 	$(BIN)/emoaug gain --data "$(OUT)/aligned" --out "$(OUT)/gain" --folds 3 --seeds 1 \
 	  --training.steps $(STEPS) --classifier.steps $(TRIAL_STEPS)
