@@ -385,14 +385,11 @@ class LSSL(Translator):
     def _encode(self, pair: Translation) -> Tensor:
         return self.encoder(pair.faces, pair.heat)
 
-    def _translate_pair(self, source: Translation, features: Tensor, condition: Tensor) -> Translation:
-        return self.decoder(features, condition, source.faces)
-
     def critic_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real pairs from translated ones, and read the expression off the real."""
         source = Translation(batch.faces, self.heat_maps(batch))
         with torch.no_grad():
-            result = self._translate_pair(source, self._encode(source), batch.targets)
+            result = self.decoder(self._encode(source), batch.targets, source.faces)
         real = self.critic(self._stack(source), batch.conditions)
         fake = self.critic(self._stack(result), batch.targets)
         made = fake.patches
@@ -424,7 +421,7 @@ class LSSL(Translator):
             penalty = losses.r1_penalty(judge, self._stack(source))
         else:
             with torch.no_grad():
-                result = self._translate_pair(source, self._encode(source), batch.targets)
+                result = self.decoder(self._encode(source), batch.targets, source.faces)
             penalty = losses.gradient_penalty(judge, self._stack(source), self._stack(result))
         return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
 
@@ -447,7 +444,7 @@ class LSSL(Translator):
         ramp = 1.0 if s.ramp == 0 else min(1.0, progress.share / s.ramp)
         source = Translation(batch.faces, self.heat_maps(batch))
         features = self._encode(source)
-        result = self._translate_pair(source, features, batch.targets)
+        result = self.decoder(features, batch.targets, source.faces)
         fake = self.critic(self._stack(result), batch.targets)
         terms = {
             "adversarial": losses.generator_loss(fake.patches, s.adversarial),
@@ -460,7 +457,7 @@ class LSSL(Translator):
         recovered = None
         if s.bidirectional_weight > 0:
             result_features = self._encode(result)
-            recovered = self._translate_pair(result, result_features, batch.conditions)
+            recovered = self.decoder(result_features, batch.conditions, result.faces)
             terms["cycle_face"] = F.l1_loss(recovered.faces, source.faces)
             terms["cycle_heat"] = F.l1_loss(recovered.heat, source.heat)
             terms["cycle_latent"] = F.l1_loss(result_features, features)
