@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,6 +46,67 @@ class UpStage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Double the side."""
         return self.layers(x)
+
+
+class Opinion(NamedTuple):
+    """What a critic says of samples."""
+
+    patches: Tensor
+    """Real or made, (N, 1, s, s)."""
+    fine: Tensor | None
+    """Real or made, smaller patches, (N, 1, 2s, 2s)."""
+    attributes: Tensor
+    """Logits of the attributes, (N, A)."""
+
+
+class PatchCritic(nn.Module):
+    """Judges samples (N, C, S, S): patches real or made, and their attributes.
+
+    The conditional form has one map of real or made for each entry of the condition (StarGAN v2, Choi et al. 2020,
+    sec. 2.1). Besides, smaller patches may be judged whatever the condition: too small to show an expression, they
+    would only water down what the large ones say of it.
+
+    Args:
+        channels: of the samples.
+        size: side of the samples, pixels.
+        width: channels of the first layer; they double with each halving.
+        depth: halvings.
+        maps: 1, or the length of the condition.
+        attributes: how many attributes are read off a sample.
+        fine: whether smaller patches are judged too.
+        leak: slope of the leaky ReLUs below zero.
+
+    Source: the critic of StarGAN (Choi et al. 2018, tab. 5).
+    """
+
+    def __init__(
+        self, channels: int, size: int, width: int, depth: int, maps: int, attributes: int, fine: bool, leak: float
+    ) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList()
+        for level in range(depth):
+            wider = width * 2**level
+            convolution = nn.Conv2d(channels, wider, 4, 2, 1)
+            # Without norms, torch's own initial weights would let little of a face through four layers, and the critic
+            # would need most of a short run to wake up.
+            nn.init.kaiming_normal_(convolution.weight, a=leak)
+            self.levels.append(nn.Sequential(convolution, nn.LeakyReLU(leak)))
+            channels = wider
+        self.real = nn.Conv2d(channels, maps, 3, padding=1, bias=False)
+        self.fine = nn.Conv2d(channels // 2, 1, 3, padding=1, bias=False) if fine else None
+        self.attribute = nn.Linear(channels * (size // 2**depth) ** 2, attributes)
+
+    def forward(self, samples: Tensor, condition: Tensor) -> Opinion:
+        """Judge samples as pictures of a condition (N, maps); a critic with one map does not look at it."""
+        before = samples
+        for level in self.levels[:-1]:
+            before = level(before)
+        features = self.levels[-1](before)
+        patches = self.real(features)
+        if patches.shape[1] > 1:
+            patches = (patches * condition[:, :, None, None]).sum(1, keepdim=True)
+        fine = None if self.fine is None else self.fine(before)
+        return Opinion(patches, fine, self.attribute(features.flatten(1)))
 
 
 def tile(condition: Tensor, size: int) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks, losses
-from augment.networks import ResidualBlock, UpStage, augment_for_critic, tile, warp
+from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, tile, warp
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -203,55 +203,6 @@ class Decoder(nn.Module):
         return Translation((1 - mask) * moved + mask * paint, enlarge(heat), flow, mask)
 
 
-class Opinion(NamedTuple):
-    """What the critic says of samples."""
-
-    patches: Tensor
-    """Real or made, as a picture of the condition, (N, 1, s, s)."""
-    fine: Tensor | None
-    """Real or made, smaller patches whatever the condition, (N, 1, 2s, 2s)."""
-    expression: Tensor
-    """Logits of the expression, (N, K)."""
-
-
-class Critic(nn.Module):
-    """Judges face and heat map (N, 3 + heat, S, S): patches real or made, and the expression.
-
-    The conditional form has one map of real or made for each expression (StarGAN v2, Choi et al. 2020, sec. 2.1).
-    Besides, smaller patches may be judged for their looks alone: too small to show an expression, they would only water
-    down what the large ones say of it.
-    """
-
-    def __init__(self, settings: LSSLSettings, classes: int) -> None:
-        super().__init__()
-        channels = 3 + settings.heat_channels
-        self.levels = nn.ModuleList()
-        for level in range(settings.critic_depth):
-            wider = settings.critic_width * 2**level
-            convolution = nn.Conv2d(channels, wider, 4, 2, 1)
-            # Without norms, torch's own initial weights would let little of a face through four layers, and the critic
-            # would need most of a short run to wake up.
-            nn.init.kaiming_normal_(convolution.weight, a=settings.critic_leak)
-            self.levels.append(nn.Sequential(convolution, nn.LeakyReLU(settings.critic_leak)))
-            channels = wider
-        self.real = nn.Conv2d(channels, classes if settings.conditional_critic else 1, 3, padding=1, bias=False)
-        self.fine = nn.Conv2d(channels // 2, 1, 3, padding=1, bias=False) if settings.fine_weight > 0 else None
-        side = settings.size // 2**settings.critic_depth
-        self.attribute = nn.Linear(channels * side * side, classes)
-
-    def forward(self, samples: Tensor, condition: Tensor) -> Opinion:
-        """Judge samples as pictures of a condition (N, K)."""
-        before = samples
-        for level in self.levels[:-1]:
-            before = level(before)
-        features = self.levels[-1](before)
-        patches = self.real(features)
-        if patches.shape[1] > 1:
-            patches = (patches * condition[:, :, None, None]).sum(1, keepdim=True)
-        fine = None if self.fine is None else self.fine(before)
-        return Opinion(patches, fine, self.attribute(features.flatten(1)))
-
-
 class LandmarkNetwork(nn.Module):
     """Draws the heat map and the parts of a face from its pixels, so that a trained translator needs no landmarks.
 
@@ -332,7 +283,17 @@ class LSSL(Translator):
         classes = len(self.condition_names)
         self.encoder = Encoder(self.settings)
         self.decoder = Decoder(self.settings, self.encoder.out_channels, classes)
-        self.critic = Critic(self.settings, classes)
+        s = self.settings
+        self.critic = PatchCritic(
+            channels=3 + s.heat_channels,
+            size=s.size,
+            width=s.critic_width,
+            depth=s.critic_depth,
+            maps=classes if s.conditional_critic else 1,
+            attributes=classes,
+            fine=s.fine_weight > 0,
+            leak=s.critic_leak,
+        )
         self.landmark_network = LandmarkNetwork()
 
     def averaged_modules(self) -> dict[str, nn.Module]:
@@ -399,7 +360,7 @@ class LSSL(Translator):
         if real.fine is not None and fake.fine is not None:
             fine = losses.critic_loss(real.fine, fake.fine, self.settings.adversarial)
             adversarial = adversarial + self.settings.fine_weight * fine
-        attribute = losses.soft_cross_entropy(real.expression, batch.conditions)
+        attribute = losses.soft_cross_entropy(real.attributes, batch.conditions)
         return adversarial + self.settings.attribute_weight * attribute, {
             "critic": adversarial,
             "critic_attribute": attribute,
@@ -448,7 +409,7 @@ class LSSL(Translator):
         fake = self.critic(self._stack(result), batch.targets)
         terms = {
             "adversarial": losses.generator_loss(fake.patches, s.adversarial),
-            "attribute": losses.soft_cross_entropy(fake.expression, batch.targets),
+            "attribute": losses.soft_cross_entropy(fake.attributes, batch.targets),
         }
         if fake.fine is not None:
             fine = losses.generator_loss(fake.fine, s.adversarial)
