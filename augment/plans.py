@@ -135,7 +135,8 @@ def check_plan(plan: pd.DataFrame, faces: FaceTable, condition_names: tuple[str,
     rows = plan["row"].to_numpy()
     if len(rows) and (rows.dtype.kind not in "iu" or rows.min() < 0 or len(np.unique(rows)) != len(rows)):
         raise EmoaugError("the plan's column row must hold different whole numbers from 0")
-    unknown = sorted(set(map(str, plan["target"])) - set(condition_names))
+    # A refiner's conditions are no expressions: there the target is the class of the source.
+    unknown = sorted(set(map(str, plan["target"])) - set(condition_names) - set(faces.vocabulary))
     if unknown:
         raise EmoaugError(f"the plan asks for {', '.join(unknown)}; the system knows {', '.join(condition_names)}")
     index = plan["source_index"].to_numpy()

@@ -8,6 +8,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from augment.devices import Device, Precision, make_fabric, seed_from
 from augment.folders import FaceTable
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
-from augment.systems import Batch, Phase, Progress, Translator, get_system
+from augment.systems import Phase, Progress, Translator, get_system
 from augment.training_data import TrainingFaces, load_training_faces
 from emoaug import EmoaugError, __version__
 
@@ -147,8 +148,7 @@ class Trainer:
     def _one_step(self) -> None:
         s, progress = self.settings, Progress(self.step, self.settings.steps)
         generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
-        batch = self.data.batch(generator, s.batch_size, s.jitter)
-        batch = Batch(*(getattr(batch, f).to(self.device, non_blocking=True) for f in Batch.__dataclass_fields__))
+        batch = self.data.batch(generator, s.batch_size, s.jitter).to(self.device)
         decay = min(1.0, 2 * (1 - progress.share))
         for phase in self.phases:
             if self.step % phase.every:
@@ -333,13 +333,48 @@ def train(
     """
     names = condition_names or faces.vocabulary
     chosen = faces.select(faces.for_training())
+    data_sha256 = data_hash(chosen)
+
+    def prepare() -> tuple[Translator, TrainingFaces]:
+        data = load_training_faces(chosen, names, system_settings.size)
+        return get_system(system)(names, system_settings), data
+
     identity = {
         "system": system,
         "condition_names": list(names),
         "system_settings": asdict(system_settings),
+        "data_sha256": data_sha256,
+    }
+    subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
+    classes = {name: int((chosen.table.label == name).sum()) for name in names}
+    seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": data_sha256}
+    return run_training(out, identity, settings, prepare, {"training_data": seen}, restart)
+
+
+def run_training(
+    out: Path,
+    identity: dict[str, Any],
+    settings: TrainingSettings,
+    prepare: Callable[[], tuple[Translator, TrainingFaces]],
+    extra: dict[str, Any],
+    restart: bool = False,
+) -> Path:
+    """Train what `prepare` gives in the run folder `out`, or go on with the run in it.
+
+    Args:
+        out: run folder; new, empty, or holding the same run.
+        identity: what makes this run this run, besides `settings`; another identity in `out` is an error.
+        settings: how to train.
+        prepare: builds the translator and reads the data; not called for a finished run.
+        extra: facts to keep in the checkpoint.
+        restart: throw away what `out` holds of an earlier run and begin anew.
+
+    Returns:
+        The checkpoint folder.
+    """
+    identity = identity | {
         # Where and how often to look and save does not change what is trained.
         "training": {k: v for k, v in asdict(settings).items() if k not in ("sample_every", "save_every", "device")},
-        "data_sha256": _data_hash(chosen),
     }
     if restart:
         _discard(out)
@@ -350,20 +385,16 @@ def train(
             tqdm.write(f"{out}: this run is finished, nothing to do", file=sys.stderr)
             return out / "checkpoint"
     with locked(out), explained_errors(out):
-        data = load_training_faces(chosen, names, system_settings.size)
+        torch.manual_seed(seed_from(settings.seed, "weights"))
+        translator, data = prepare()
         run = {"finished": False, "identity": identity, "versions": {"emoaug": __version__, "torch": torch.__version__}}
         write_run(out, KIND, run, RUN_FILE)
-        torch.manual_seed(seed_from(settings.seed, "weights"))
-        translator = get_system(system)(names, system_settings)
-        subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
-        classes = {name: int((chosen.table.label == name).sum()) for name in names}
-        seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": identity["data_sha256"]}
-        Trainer(translator, data, out, settings, {"training_data": seen, "training": asdict(settings)}).run()
+        Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}).run()
         write_run(out, KIND, run | {"finished": True}, RUN_FILE)
     return out / "checkpoint"
 
 
-def _data_hash(faces: FaceTable) -> str:
+def data_hash(faces: FaceTable) -> str:
     """A hash of what is trained on: every picture's content with its label."""
     rows = (f"{faces.sha256(i)} {label}" for i, label in enumerate(faces.table.label))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()

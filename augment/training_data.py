@@ -20,13 +20,15 @@ class TrainingFaces:
     """Faces in memory, on the CPU.
 
     Shapes: faces (N, 3, S, S) uint8; labels (N,) int64 into the condition names; landmarks (N, 478, 2) float32, NaN
-    where none are known.
+    where none are known; attributes (N, A) float32 in [0, 1], what is known of the faces besides their class, a row of
+    zeros where nothing is.
     """
 
     faces: Tensor
     labels: Tensor
     landmarks: Tensor
     classes: int
+    attributes: Tensor | None = None
     rows_by_class: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +66,8 @@ class TrainingFaces:
         faces = self.faces[rows].float().div_(127.5).sub_(1)
         faces, points = vary(faces, self.landmarks[rows], jitter, generator)
         one_hot = nn.functional.one_hot
-        return Batch(faces, one_hot(labels, classes).float(), one_hot(targets, classes).float(), points)
+        attributes = None if self.attributes is None else self.attributes[rows]
+        return Batch(faces, one_hot(labels, classes).float(), one_hot(targets, classes).float(), points, attributes)
 
 
 def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -105,14 +108,17 @@ def load_training_faces(faces: FaceTable, condition_names: tuple[str, ...], size
     outside = sorted(set(faces.table.label) - set(condition_names))
     if outside:
         raise EmoaugError(f"labels {', '.join(outside)} are not among {', '.join(condition_names)}")
-    measures = read_measures(faces.root, list(faces.table.file_name))
-    points = np.full((len(faces), 478, 2), np.nan, np.float32) if measures is None else measures.landmarks[..., :2]
-    if not np.isfinite(points).all((1, 2)).any():
+    points = landmarks_of(faces)
+    if not points.isfinite().all((1, 2)).any():
         raise EmoaugError(
             f"{faces.root}: no landmarks (faces.npz) beside the pictures; run: emoaug align {faces.root} OUT"
         )
     labels = torch.tensor([condition_names.index(label) for label in faces.table.label])
-    pixels = torch.from_numpy(load_faces(faces, size))
-    return TrainingFaces(
-        pixels, labels, torch.from_numpy(np.ascontiguousarray(points, np.float32)), len(condition_names)
-    )
+    return TrainingFaces(torch.from_numpy(load_faces(faces, size)), labels, points, len(condition_names))
+
+
+def landmarks_of(faces: FaceTable) -> Tensor:
+    """Landmarks (N, 478, 2) float32 in [-1, 1] that lie beside a dataset's pictures; NaN where none are known."""
+    measures = read_measures(faces.root, list(faces.table.file_name))
+    points = np.full((len(faces), 478, 2), np.nan, np.float32) if measures is None else measures.landmarks[..., :2]
+    return torch.from_numpy(np.ascontiguousarray(points, np.float32))

@@ -18,13 +18,20 @@ class Batch:
 
     Shapes: faces (N, 3, H, W) float32 in [-1, 1]; conditions (N, K) float32 in [0, 1], what each face shows;
     targets (N, K) float32 in [0, 1], what each face is asked to show; landmarks (N, L, 2) float32 in [-1, 1], x then
-    y, the picture's left and upper edge at -1.
+    y, the picture's left and upper edge at -1; attributes (N, A) float32 in [0, 1], what is known of each face besides
+    the condition, a row of zeros where nothing is.
     """
 
     faces: Tensor
     conditions: Tensor
     targets: Tensor
     landmarks: Tensor
+    attributes: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if value is not None}
+        return Batch(**moved)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,74 @@
+"""The refiner's networks and objective."""
+
+import torch
+
+from augment.refiner import DOMAINS, Refiner, RefinerSettings, flat_light, labelled_cross_entropy
+from augment.systems import Batch, Progress
+
+SMALL = RefinerSettings(size=32, expressions=3, width=8, residual_blocks=1, critic_width=8, critic_depth=3)
+
+
+def batch(attributes=True):
+    torch.manual_seed(0)
+    faces = torch.rand(4, 3, 32, 32) * 2 - 1
+    domain = torch.eye(2)[torch.tensor([0, 1, 0, 1])]
+    shown = torch.eye(3)[torch.tensor([0, 1, 2, 0])] if attributes else None
+    return Batch(faces, domain, 1 - domain, torch.rand(4, 478, 2) - 0.5, shown)
+
+
+def test_an_untrained_refiner_changes_nothing():
+    refiner, faces = Refiner(DOMAINS, SMALL), batch().faces
+    assert torch.equal(refiner.translate(faces, refiner.condition(["real"] * 4)), faces)
+
+
+def test_flat_light_does_not_see_brightness_or_contrast():
+    faces = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) - 0.5
+    assert torch.allclose(flat_light(faces), flat_light(faces + 0.2), atol=1e-4)
+    # The small constant in the denominator, which keeps flat skin flat, leaves a trace of the contrast.
+    assert torch.allclose(flat_light(faces), flat_light(1.4 * faces), rtol=0.1)
+    assert not torch.allclose(flat_light(faces), flat_light(faces.flip(3)), atol=0.5)
+
+
+def test_cross_entropy_counts_the_labelled_only():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0]])
+    attributes = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    expected = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 1]))
+    assert torch.allclose(labelled_cross_entropy(logits, attributes), expected)
+    assert labelled_cross_entropy(logits, torch.zeros(3, 2)) == 0
+    assert labelled_cross_entropy(logits, None) == 0
+
+
+def test_every_term_of_weight_zero_is_left_out():
+    silent = RefinerSettings(
+        **{
+            **vars(SMALL),
+            **dict.fromkeys(
+                (
+                    "attribute_weight",
+                    "bidirectional_weight",
+                    "identity_weight",
+                    "heat_weight",
+                    "self_regularisation_weight",
+                ),
+                0.0,
+            ),
+        }
+    )
+    loud, _ = Refiner(DOMAINS, SMALL).generator_loss(batch(), Progress(0, 10))
+    loss, terms = Refiner(DOMAINS, silent).generator_loss(batch(), Progress(0, 10))
+    assert set(terms) == {"adversarial", "fine", "change"}
+    assert torch.isclose(loss, terms["adversarial"] + terms["fine"])
+    assert loss < loud
+
+
+def test_each_phase_reaches_its_own_networks():
+    refiner = Refiner(DOMAINS, SMALL)
+    torch.nn.init.normal_(refiner.network.change.weight, std=0.1)
+    for phase in refiner.phases():
+        refiner.zero_grad()
+        loss, _ = phase.loss(batch(), Progress(0, 10))
+        loss.backward()
+        for module in phase.modules:
+            # Weights only: R1 does not touch a bias, which shifts every output alike, nor the head of the expressions.
+            parts = {n: p for n, p in module.named_parameters() if p.ndim > 1 and not n.startswith(("attribute", "parts"))}
+            assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in parts.values()), phase.name
