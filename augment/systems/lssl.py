@@ -76,9 +76,9 @@ class LSSLSettings:
     head with changes that nobody sees."""
     attribute_weight: float = 0.1
     """Weight of the expression that the critic reads off the face."""
-    bidirectional_weight: float = 1.5
+    bidirectional_weight: float = 0.5
     """Weight of the cycle on face, heat map and latent feature."""
-    identity_weight: float = 0.5
+    identity_weight: float = 0.25
     """Weight of the distance between source and result, face and heat map."""
     parsing_weight: float = 2.0
     """Weight of the parts of the face staying where they are."""
@@ -86,7 +86,7 @@ class LSSLSettings:
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
-    mask_weight: float = 0.08
+    mask_weight: float = 0.04
     """Weight of the share of the face that is painted over, for `composed` output."""
     ramp: float = 0.2
     """Share of the run over which cycle, identity and parsing rise to their weights. At full weight from the start
