@@ -1,5 +1,6 @@
 """Networks that recognise expressions: one compact network for small faces, and every torchvision backbone by name."""
 
+import math
 from itertools import pairwise
 
 import torch
@@ -75,8 +76,73 @@ class ResidualBlock(nn.Module):
         return functional.relu(self.body(features) + self.shortcut(features))
 
 
+class OrientedEnergy(nn.Module):
+    """How much edge of each direction and width there is, relative to all edges of that width around: a fixed layer.
+
+    Two Gabor filters in quadrature give an energy that does not depend on where in the filter the edge lies (Adelson &
+    Bergen, "Spatiotemporal energy models", JOSA A 1985); dividing by the neighbourhood's energy takes out contrast
+    (Heeger, "Normalization of cell responses in cat striate cortex", Visual Neuroscience 1992). Few labels cannot teach
+    a network filters like these, see `CompactNetwork`.
+
+    Shape:
+        - faces: (N, 3, H, W) in [-1, 1].
+        - output: (N, ``channels``, ceil(H / 2), ceil(W / 2)): energies of every width and direction, then the faces.
+    """
+
+    filters: Tensor
+
+    def __init__(
+        self,
+        widths: tuple[tuple[float, float], ...] = ((1.2, 3.5), (2.2, 6.5)),
+        directions: int = 8,
+        neighbourhood: int = 5,
+    ) -> None:
+        """Make the filters.
+
+        Args:
+            widths: standard deviation and wavelength of each size of filter, pixels.
+            directions: of each size, evenly over half a turn.
+            neighbourhood: side of the square whose energy an edge is compared with, pixels of the output.
+        """
+        super().__init__()
+        self.widths, self.directions, self.neighbourhood = len(widths), directions, neighbourhood
+        self.channels = self.widths * directions + 3
+        self.reach = round(2.3 * max(deviation for deviation, _ in widths))
+        axis = torch.arange(-self.reach, self.reach + 1.0)
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        filters = []
+        for deviation, wavelength in widths:
+            window = torch.exp(-(x**2 + y**2) / (2 * deviation**2))
+            for angle in torch.arange(directions) * (math.pi / directions):
+                phase = 2 * math.pi / wavelength * (x * torch.cos(angle) + y * torch.sin(angle))
+                for wave in (torch.cos(phase), torch.sin(phase)):
+                    # Less its mean, so that brightness alone gives nothing.
+                    ripple = window * wave - window * ((window * wave).sum() / window.sum())
+                    filters.append(ripple / ripple.norm())
+        self.register_buffer("filters", torch.stack(filters)[:, None], persistent=False)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Energies and faces at half the side."""
+        # In float32 whatever the autocast: the quotient of two small energies would be coarse in bf16.
+        with torch.autocast(faces.device.type, enabled=False):
+            light = functional.pad(faces.float().mean(1, keepdim=True), (self.reach,) * 4, mode="reflect")
+            waves = functional.conv2d(light, self.filters, stride=2)
+            energy = (waves[:, 0::2].square() + waves[:, 1::2].square() + 1e-4).sqrt()
+            sizes = energy.unflatten(1, (self.widths, self.directions))
+            around = functional.avg_pool2d(
+                sizes.mean(2), self.neighbourhood, 1, self.neighbourhood // 2, count_include_pad=False
+            )
+            energy = (sizes / (around.unsqueeze(2) + 0.02)).flatten(1, 2)
+            small = functional.interpolate(faces.float(), size=energy.shape[-2:], mode="area")
+            return torch.cat([energy, small], 1)
+
+
 class CompactNetwork(ExpressionNetwork):
     """A small residual network for faces of about 48 to 128 pixels that trains on one CPU core in a minute.
+
+    It begins with `OrientedEnergy`, because filters learned from few labels are worse: on 3,000 held-out FER2013 faces
+    the accuracy rose from 30.9 to 35.3 % with 25 labels a class (mean of 4 draws of labels, 1,000 steps) over a learned
+    first layer.
 
     Faces go in as they are: giving every picture the same exposure and contrast first lowered the accuracy on held-out
     FER2013 faces (from 29.5 % to 26.8 % with 25 labels a class, from 41.4 % to 39.6 % with 100; one run each).
@@ -90,8 +156,13 @@ class CompactNetwork(ExpressionNetwork):
 
     def __init__(self, classes: int, widths: tuple[int, ...] = (16, 32, 64, 128), dropout: float = 0.3) -> None:
         super().__init__(widths[-1], classes, dropout)
+        energy = OrientedEnergy()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
+            energy,
+            nn.BatchNorm2d(energy.channels),
+            nn.Conv2d(energy.channels, widths[0], 3, 1, 1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
         )
         self.stages = nn.Sequential(
             ResidualBlock(widths[0], widths[0], stride=1),

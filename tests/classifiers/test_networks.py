@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from classifiers.networks import COMPACT, CompactNetwork, build_network, network_names
+from classifiers.networks import COMPACT, CompactNetwork, OrientedEnergy, build_network, network_names
 from emoaug import EmoaugError
 
 
@@ -15,15 +15,47 @@ def multiplications(network: nn.Module, size: int) -> int:
         weight = module.weight
         total += output[0].numel() * weight[0].numel()
 
+    def count_filters(module: OrientedEnergy, _: object, output: torch.Tensor) -> None:
+        nonlocal total
+        # Two filters an energy.
+        total += 2 * output[0, :-3].numel() * module.filters[0].numel()
+
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
+        if isinstance(module, OrientedEnergy):
+            module.register_forward_hook(count_filters)
     network.eval()(torch.zeros(1, 3, size, size))
     return total
 
 
 def test_the_compact_network_stays_within_its_budget_for_a_cpu() -> None:
     assert multiplications(build_network(), 64) < 26e6
+
+
+@pytest.mark.parametrize("direction", range(8))
+@pytest.mark.parametrize("width, wavelength", [(0, 3.5), (1, 6.5)])
+def test_stripes_have_their_energy_in_their_own_direction_and_width(direction, width, wavelength) -> None:
+    angle = torch.tensor(torch.pi * direction / 8)
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    stripes = 0.5 * torch.sin(2 * torch.pi / wavelength * (x * torch.cos(angle) + y * torch.sin(angle)))
+    energy = OrientedEnergy()(stripes.expand(1, 3, 64, 64))[0, :-3, 8:-8, 8:-8].mean((1, 2)).view(2, 8)
+    assert energy[width].argmax() == direction
+
+
+def test_energies_do_not_depend_on_brightness_and_hardly_on_contrast() -> None:
+    faces = torch.rand(2, 3, 48, 48) - 0.5
+    layer = OrientedEnergy()
+    before = layer(faces)[:, :-3]
+    torch.testing.assert_close(layer(faces + 0.3)[:, :-3], before, rtol=1e-3, atol=1e-3)
+    # A small constant keeps flat skin flat.
+    torch.testing.assert_close(layer(1.5 * faces)[:, :-3], before, rtol=0.1, atol=0.02)
+
+
+def test_flat_skin_has_no_edges() -> None:
+    layer = OrientedEnergy()
+    flat, noisy = torch.zeros(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    assert layer(flat)[:, :-3].max() < layer(noisy)[:, :-3].mean()
 
 
 @pytest.mark.parametrize("size", [33, 48, 64, 128])
