@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
 OUT ?= demo
-# Fewer steps for a first look: make demo DATA=faces OUT=look STEPS=200 TRIAL_STEPS=50
+# On your own faces: make demo DATA=faces; fewer steps for a first look: STEPS=200 TRIAL_STEPS=50
 STEPS ?= 1000
 TRIAL_STEPS ?= 500
 
@@ -16,8 +16,11 @@ $(BIN)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# Without DATA, on a small world of rendered faces.
 demo: $(BIN)/.installed
-	@test -n "$(DATA)" || { echo "make demo DATA=FOLDER: give a folder of labelled faces, FOLDER/CLASS/NAME.jpg"; exit 2; }
+ifeq ($(DATA),)
+	$(BIN)/emoaug demo --out "$(OUT)"
+else
 	$(BIN)/emoaug align "$(DATA)" "$(OUT)/aligned" --size 64
 	$(BIN)/emoaug train --data "$(OUT)/aligned" --out "$(OUT)/lssl" --steps $(STEPS)
 	$(BIN)/emoaug generate --data "$(OUT)/aligned" --weights "$(OUT)/lssl" --out "$(OUT)/bigger" --policy multiply --factor 1
@@ -25,6 +28,7 @@ demo: $(BIN)/.installed
 	$(BIN)/emoaug gain --data "$(OUT)/aligned" --out "$(OUT)/gain" --folds 3 --seeds 1 \
 	  --training.steps $(STEPS) --classifier.steps $(TRIAL_STEPS)
 	@echo "look: $(OUT)/bigger/contact_sheet.png and $(OUT)/gain/report/index.html"
+endif
 
 test: $(BIN)/.installed
 	$(BIN)/python -m pytest -n 2

@@ -101,10 +101,14 @@ class FaceTable:
         return np.array([places[label] for label in self.table["label"]], dtype=np.int64)
 
     def for_training(self) -> np.ndarray:
-        """Say which faces a system may learn from, (N,) bool: real, outside val and test, of nobody who is in these."""
+        """Say which faces a system may learn from, (N,) bool: real, outside val and test, of nobody who is in these.
+
+        In a dataset without a real face, such as one that was simulated, the synthetic ones stand in for them.
+        """
         held_out = self.table["split"].isin(HELD_OUT_SPLITS)
         people = self.table.loc[held_out, "subject"].dropna().unique()
-        return ~(held_out | self.table["subject"].isin(people) | self.table["is_synthetic"]).to_numpy(dtype=bool)
+        synthetic = self.table["is_synthetic"] & (not self.table["is_synthetic"].all())
+        return ~(held_out | self.table["subject"].isin(people) | synthetic).to_numpy(dtype=bool)
 
     def select(self, which: np.ndarray | Sequence[int] | Sequence[bool]) -> "FaceTable":
         """Keep some faces.

@@ -11,6 +11,9 @@ from emoaug import EmoaugError
 PICTURE_RECIPES = {"real": "none", "classical": "classical"}
 """Arms without synthetic faces, and the picture augmentation of each."""
 
+SIMULATED, REFINED = "simulated", "refined"
+"""Arms with rendered faces, as they are or made to look real."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -19,17 +22,18 @@ class Arm:
     name: str
     recipe: str
     """Picture augmentation, of real and synthetic faces alike."""
-    system: str | None = None
-    """The system whose faces are added; None adds none."""
+    source: str | None = None
+    """Where the added faces come from: a system, `simulated` or `refined`; None adds none."""
 
 
 def get_arm(name: str) -> Arm:
-    """The arm of that name: `real`, `classical`, or a system, which stands for classical plus its synthetic faces."""
+    """The arm of that name; a source of synthetic faces stands for classical with its faces added."""
     if name in PICTURE_RECIPES:
         return Arm(name, PICTURE_RECIPES[name])
-    if name in SYSTEMS:
+    sources = [*SYSTEMS, SIMULATED, REFINED]
+    if name in sources:
         return Arm(name, PICTURE_RECIPES["classical"], name)
-    raise EmoaugError(f'unknown arm "{name}"; there are {", ".join([*PICTURE_RECIPES, *SYSTEMS])}')
+    raise EmoaugError(f'unknown arm "{name}"; there are {", ".join([*PICTURE_RECIPES, *sources])}')
 
 
 def words(texts: Iterable[str]) -> list[str]:

@@ -12,9 +12,12 @@ from emoaug import EmoaugError, __version__
 COMMANDS = {
     "audit": "what is in a dataset: counts, unreadable files, duplicates, duplicates across splits",
     "align": "find, turn and crop the faces of a dataset",
+    "simulate": "make a dataset of rendered faces with exact labels",
+    "refine": "make simulated faces look real",
     "train": "train a system that changes expressions",
     "generate": "make a bigger dataset with a trained system",
     "verify": "re-check a dataset folder that emoaug wrote",
+    "demo": "the whole way on a small world of rendered faces",
     "gain": "measure whether synthetic faces make a classifier better",
 }
 """Every command, and what it does."""

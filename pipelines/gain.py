@@ -11,90 +11,31 @@ from collections.abc import Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from augment.checkpoints import load_translator, read_config
 from augment.devices import choose_device, seed_from
 from augment.duplicates import duplicate_groups, fingerprints
 from augment.folders import FaceTable, drop_unreadable, load_faces, read_faces
-from augment.generation import GenerateSettings, generate
 from augment.pictures import write_text
-from augment.plans import PlanSettings, build_plan
 from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
-from augment.systems import get_system
-from augment.training import TrainingSettings, train
 from augment.workers import cores, worker_pool
 from classifiers.evaluation import evaluate
-from classifiers.training import ClassifierSettings, train_classifier
+from classifiers.training import train_classifier
 from emoaug import EmoaugError, __version__
-from pipelines.arms import Arm, get_arm, words
+from pipelines.arms import get_arm
 from pipelines.audit import audit
-from pipelines.splits import Fold, groups_of, limit_labels, make_folds
+from pipelines.splits import groups_of, limit_labels, make_folds
+from pipelines.synthetic import make_synthetic
+from pipelines.trials import GainSettings, Trial
 
 KIND = "gain trials"
-
-
-@dataclass(frozen=True)
-class GainSettings:
-    """What is compared, and how often."""
-
-    arms: tuple[str, ...] = ("real", "classical", "lssl")
-    """Training recipes, with commas or spaces: real (no augmentation), classical, or a system (classical plus its
-    faces)."""
-    folds: int = 4
-    """Folds that no person crosses; 1 takes the dataset's own train and test splits."""
-    seeds: int = 3
-    """Trials of each arm in each fold, from seed 0 on."""
-    labels_per_class: int | Literal["all"] = "all"
-    """Labelled training faces of each class, drawn by the seed."""
-    synthetic_factor: float = 3.0
-    """Synthetic faces for each real training face, over all classes; every class gets as many."""
-    synthetic_share: float = 0.5
-    """Share of every batch that is synthetic, in arms that have synthetic faces."""
-    size: int | None = None
-    """Side of the faces, pixels; by default the dataset's own."""
-    workers: int = 0
-    """Trials at a time on the CPU; 0 for one a core. The results do not depend on it."""
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=2000))
-    """How a system is trained; its seed is the trial's."""
-    classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
-    """How a classifier is trained; its recipe is the arm's."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "arms", tuple(words(self.arms)))
-        if self.folds < 1 or self.seeds < 1:
-            raise EmoaugError(f"folds is {self.folds} and seeds {self.seeds}; both are 1 or more")
-        if len(set(self.arms)) != len(self.arms) or not self.arms:
-            raise EmoaugError(f"arms are {', '.join(self.arms)}; name each once")
-        for name in self.arms:
-            get_arm(name)
-        if self.labels_per_class != "all" and self.labels_per_class < 1:
-            raise EmoaugError(f"labels_per_class is {self.labels_per_class}; it is 1 or more, or all")
-        if not self.synthetic_factor > 0:
-            raise EmoaugError(f"synthetic_factor is {self.synthetic_factor}; it is above 0")
-        if not 0 < self.synthetic_share < 1:
-            raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One classifier: an arm, a fold, a seed."""
-
-    arm: Arm
-    fold: Fold
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Name of the trial's files."""
-        return f"fold{self.fold.number}-seed{self.seed}-{self.arm.name}"
 
 
 def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.DataFrame:
@@ -119,7 +60,7 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.Da
         raise EmoaugError(f"{faces.root}: {shown}; a classifier needs two expressions or more")
     pixels = load_faces(faces, settings.size)
     identity = {
-        "settings": {k: v for k, v in json.loads(json.dumps(asdict(settings))).items() if k != "workers"},
+        "settings": {k: v for k, v in json.loads(json.dumps(asdict(settings), default=str)).items() if k != "workers"},
         "vocabulary": list(faces.vocabulary),
         "faces": _hash(faces, pixels),
     }
@@ -172,7 +113,7 @@ def _run_all(
     """
     bar = tqdm(total=count, initial=count - len(trials), desc="gain trials", unit="trial")
     # Those that train a system take longest; begun last, one of them would run alone at the end.
-    trials = sorted(trials, key=lambda trial: trial.arm.system is None)
+    trials = sorted(trials, key=lambda trial: trial.arm.source is None)
     with bar:
         if choose_device(settings.training.device) != "cpu":
             for trial in trials:
@@ -248,10 +189,10 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
     rows = limit_labels(faces, trial.fold.train, few, trial.seed)
     labels = faces.label_indices()
     extra, system_seconds = None, 0.0
-    if trial.arm.system is not None:
+    if trial.arm.source is not None:
         began = time.monotonic()
         size = pixels.shape[-1]
-        synthetic = synthetic_faces(trial, faces, rows, size, out, settings)
+        synthetic = make_synthetic(trial, faces, rows, size, out, settings)
         extra = (load_faces(synthetic, size), synthetic.label_indices())
         system_seconds = time.monotonic() - began
     began = time.monotonic()
@@ -288,68 +229,3 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
         "scores": scores.to_dict(),
     }
     write_text(_result(out, trial), json.dumps(result) + "\n")
-
-
-def synthetic_faces(
-    trial: Trial, faces: FaceTable, rows: np.ndarray, size: int, out: Path, settings: GainSettings
-) -> FaceTable:
-    """Train the trial's system on the trial's training faces only, and make its synthetic faces from these alone.
-
-    Args:
-        trial: names the system, the fold and the seed.
-        faces: the dataset.
-        rows: the labelled training faces of this trial, (n,).
-        size: side of the faces, pixels.
-        out: the run's folder.
-        settings: how many faces, how to train.
-
-    Returns:
-        The synthetic faces.
-
-    Raises:
-        EmoaugError: a synthetic face or its system has seen what it must not see.
-    """
-    assert trial.arm.system is not None
-    chosen = faces.select(rows)
-    chosen = replace(chosen, table=chosen.table.assign(split="train"))
-    system = get_system(trial.arm.system)
-    own = replace(system.configurations["compact"], size=size)
-    training = replace(settings.training, seed=trial.seed)
-    checkpoint = train(chosen, out / "systems" / trial.name, trial.arm.system, own, training, faces.vocabulary)
-    translator = load_translator(checkpoint)
-    per_class = max(1, round(settings.synthetic_factor * len(rows) / len(faces.vocabulary)))
-    # A class that no training face shows is one that the system cannot make.
-    learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
-    plan = build_plan(chosen, learned, PlanSettings("per-class", count=per_class, seed=trial.seed))
-    folder = out / "synthetic" / trial.name
-    options = GenerateSettings(include_real="no", device=training.device, precision="auto", threads=1)
-    generate(chosen, translator, plan, folder, options, {"data": str(faces.root)})
-    made = read_faces(folder, vocabulary=faces.vocabulary)
-    check_lineage(made, read_config(checkpoint), faces, trial.fold)
-    return made
-
-
-def check_lineage(made: FaceTable, config: dict[str, Any], faces: FaceTable, fold: Fold) -> None:
-    """Raise EmoaugError if a synthetic face, or the system that made it, has seen a face or person of the test set.
-
-    Args:
-        made: synthetic faces with their provenance.
-        config: the checkpoint's `config.json`.
-        faces: the dataset.
-        fold: who is trained on and who is tested on.
-    """
-    subjects = faces.table.subject.to_numpy()
-    test_subjects = {s for s in subjects[fold.test] if isinstance(s, str)}
-    # By content, not by name: a picture is the same one wherever it lies.
-    test_pictures = {faces.sha256(int(i)) for i in fold.test}
-    from_test = made.table.source_sha256.isin(test_pictures).sum() if "source_sha256" in made.table else 0
-    if from_test:
-        raise EmoaugError(f"{made.root}: {from_test} synthetic faces were made from test faces of fold {fold.number}")
-    seen = set(config["extra"].get("training_data", {}).get("subjects", []))
-    if seen & test_subjects:
-        raise EmoaugError(
-            f"{made.root}: its system was trained on {', '.join(sorted(seen & test_subjects)[:3])}, who test"
-        )
-    used = set(made.table.subject.dropna())
-    if used & test_subjects:
-        raise EmoaugError(f"{made.root}: synthetic faces of {', '.join(sorted(used & test_subjects)[:3])}, who test")

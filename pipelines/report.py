@@ -23,7 +23,7 @@ from pipelines.plots import difference_plot, recall_plot, score_plot
 from pipelines.verdict import Verdict, arm_rows, arm_table, points, spread, verdict
 
 if TYPE_CHECKING:
-    from pipelines.gain import GainSettings
+    from pipelines.trials import GainSettings
 
 SAMPLES = 12
 """Real faces, and pairs of each synthetic arm, on the sample sheets."""

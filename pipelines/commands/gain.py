@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 
 from pipelines.commands.datasets import DatasetOptions, open_dataset
-from pipelines.gain import GainSettings, run_gain
+from pipelines.gain import run_gain
 from pipelines.report import write_report
+from pipelines.trials import GainSettings
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def test_the_compact_network_stays_within_its_budget_for_a_cpu() -> None:
 
 
 @pytest.mark.parametrize("direction", range(8))
-@pytest.mark.parametrize("width, wavelength", [(0, 3.5), (1, 6.5)])
+@pytest.mark.parametrize(("width", "wavelength"), [(0, 3.5), (1, 6.5)])
 def test_stripes_have_their_energy_in_their_own_direction_and_width(direction, width, wavelength) -> None:
     angle = torch.tensor(torch.pi * direction / 8)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")

@@ -12,9 +12,11 @@ from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
 from pipelines.arms import get_arm
-from pipelines.gain import GainSettings, check_lineage, run_gain
+from pipelines.gain import run_gain
 from pipelines.report import write_report
 from pipelines.splits import Fold
+from pipelines.synthetic import check_lineage
+from pipelines.trials import GainSettings
 from tests.drawn_dataset import draw_dataset
 
 SETTINGS = GainSettings(
@@ -43,6 +45,22 @@ def test_every_arm_is_tried_on_every_fold_with_the_same_number_of_steps(run):
     assert (trials[trials.arm == "lssl"].synthetic_faces == 8).all()
     assert (trials[trials.arm != "lssl"].synthetic_faces == 0).all()
     assert trials.macro_f1.between(0, 1).all()
+
+
+def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):
+    faces, _, _ = run
+    settings = replace(
+        SETTINGS, arms=("simulated", "refined"), simulated_per_class=2, simulated_expressions="prototypes"
+    )
+    trials = run_gain(faces, tmp_path / "out", settings)
+    assert (trials.synthetic_faces == 4).all()
+    refined = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-refined")
+    rendered = read_faces(tmp_path / "out" / "rendered" / "fold0-seed0-refined")
+    assert sorted(refined.table.source_file) == sorted(rendered.table.file_name)
+    seen = read_config(tmp_path / "out" / "systems" / "fold0-seed0-refined")["extra"]["training_data"]["subjects"]
+    tested = trials[(trials.arm == "refined") & (trials.fold == 0)].test_faces.item()
+    assert len(seen) == 8 - tested // 2
+    assert not set(seen) & set(rendered.table.subject)
 
 
 def test_trials_that_are_done_are_not_done_again(run):
@@ -135,5 +153,5 @@ def test_settings_out_of_range_say_what_is_allowed(field, value, message):
 
 def test_arms_are_what_they_say():
     assert get_arm("real").recipe == "none"
-    assert get_arm("lssl").system == "lssl"
+    assert get_arm("lssl").source == "lssl"
     assert get_arm("lssl").recipe == get_arm("classical").recipe

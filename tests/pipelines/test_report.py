@@ -16,8 +16,9 @@ from augment.pictures import decode_picture, encode_png, write_bytes
 from classifiers.evaluation import evaluate
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
-from pipelines.gain import GainSettings, run_gain, trial_table
+from pipelines.gain import run_gain, trial_table
 from pipelines.report import write_report
+from pipelines.trials import GainSettings
 
 EVIL = "<b>&\"'"
 """A class whose name would be markup if it were not escaped."""

@@ -1,0 +1,41 @@
+"""`emoaug simulate`: make a dataset of rendered faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from augment.simulation.behaviour import ExpressionSource, Prototypes
+from augment.simulation.measured import MeasuredExpressions
+from augment.simulation.scenes import DEFAULT_EXPRESSIONS, SceneSettings
+from augment.simulation.simulate import simulate
+from augment.simulation.simulation_work import SimulateSettings
+from pipelines.arms import words
+
+
+@dataclass(frozen=True)
+class Options:
+    """Render faces of people who do not exist, whose labels are exact; a stopped run goes on."""
+
+    out: Path
+    """Folder to write."""
+    measured: Path | None = None
+    """Folder of aligned faces: draw the expressions from what was measured on its labelled training faces, and by
+    default show the expressions that it has. Otherwise they are drawn from published action units."""
+    settings: Annotated[SimulateSettings, tyro.conf.arg(name="")] = field(default_factory=SimulateSettings)
+    scenes: Annotated[SceneSettings, tyro.conf.arg(name="")] = field(default_factory=SceneSettings)
+
+
+def run(options: Options) -> None:
+    """Simulate and say where the result is."""
+    source: ExpressionSource = Prototypes()
+    expressions = words(options.scenes.expressions)
+    if options.measured is not None:
+        source = MeasuredExpressions.from_folder(options.measured)
+        if tuple(expressions) == DEFAULT_EXPRESSIONS:
+            expressions = list(source.labels)
+    scenes = replace(options.scenes, expressions=tuple(expressions))
+    print(simulate(options.out, scenes, options.settings, source))
