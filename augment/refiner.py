@@ -72,16 +72,17 @@ class RefinerSettings:
                 f"size is {self.size} and critic_depth {self.critic_depth}; the depth is 2 or more, and the size is a "
                 f"multiple of {halvings} for this one, from {2 * halvings} on"
             )
-        for name in ("expressions", "width", "critic_width", "penalty_every"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        for name, least in (("expressions", 1), ("width", 4), ("critic_width", 1), ("penalty_every", 1)):
+            if getattr(self, name) < least:
+                raise EmoaugError(f"{name} is {getattr(self, name)}; it is {least} or more")
 
 
 class RefinerNetwork(nn.Module):
     """Faces (N, 3, S, S) and the wanted domain (N, 2) to faces (N, 3, S, S).
 
-    A U-Net that begins and ends with pixels shuffled into channels, which costs a quarter of convolutions at full
-    resolution and loses no detail. It decides what is added to the source; at the start that is nothing.
+    A U-Net that works with pixels shuffled into channels, which costs a quarter of convolutions at full resolution and
+    loses no detail; only the last convolution sees single pixels, without which each of the four that came from one
+    place kept a tint of its own. The network decides what is added to the source; at the start that is nothing.
     """
 
     def __init__(self, width: int, residual_blocks: int) -> None:
@@ -98,8 +99,8 @@ class RefinerNetwork(nn.Module):
         self.down = block(width, 2 * width, 4, 2)
         self.blocks = nn.Sequential(*(ResidualBlock(2 * width) for _ in range(residual_blocks)))
         self.up = UpStage(2 * width, width)
-        self.last = nn.Sequential(block(2 * width, width), ResidualBlock(width))
-        self.change = nn.Conv2d(width, 12, 3, padding=1)
+        self.last = nn.Sequential(block(2 * width, width), ResidualBlock(width), nn.Conv2d(width, width // 4 * 4, 1))
+        self.change = nn.Conv2d(width // 4 + 3, 3, 5, padding=2)
         for parameter in self.change.parameters():
             nn.init.zeros_(parameter)
 
@@ -107,7 +108,8 @@ class RefinerNetwork(nn.Module):
         """Change the domain of faces."""
         x = self.first(torch.cat([faces, tile(condition, faces.shape[-1]).to(faces.dtype)], 1))
         x = self.last(torch.cat([self.up(self.blocks(self.down(x))), x], 1))
-        return faces + 2 * torch.tanh(F.pixel_shuffle(self.change(x).float(), 2) / 2)
+        change = self.change(torch.cat([F.pixel_shuffle(x, 2), faces.to(x.dtype)], 1))
+        return faces + 2 * torch.tanh(change.float() / 2)
 
 
 def flat_light(faces: Tensor) -> Tensor:
