@@ -92,15 +92,16 @@ class FaceTable:
         places = {name: index for index, name in enumerate(self.vocabulary)}
         return np.array([places[label] for label in self.table["label"]], dtype=np.int64)
 
-    def for_training(self) -> np.ndarray:
-        """Say which faces a system may learn from, (N,) bool: real, outside val and test, of nobody who is in these.
+    def originals(self) -> np.ndarray:
+        """Say which faces count as given, (N,) bool: real ones, or all where none is real, as in simulated data."""
+        synthetic = self.table["is_synthetic"].to_numpy(dtype=bool)
+        return ~synthetic | synthetic.all()
 
-        In a dataset without a real face, such as one that was simulated, the synthetic ones stand in for them.
-        """
+    def for_training(self) -> np.ndarray:
+        """Say which faces a system may learn from, (N,) bool: originals outside val and test, of nobody in these."""
         held_out = self.table["split"].isin(HELD_OUT_SPLITS)
         people = self.table.loc[held_out, "subject"].dropna().unique()
-        synthetic = self.table["is_synthetic"] & (not self.table["is_synthetic"].all())
-        return ~(held_out | self.table["subject"].isin(people) | synthetic).to_numpy(dtype=bool)
+        return self.originals() & ~(held_out | self.table["subject"].isin(people)).to_numpy(dtype=bool)
 
     def select(self, which: np.ndarray | Sequence[int] | Sequence[bool]) -> "FaceTable":
         """Keep some faces.

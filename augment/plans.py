@@ -75,7 +75,7 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     """
     table = faces.table
     labels = table["label"].to_numpy(dtype=object)
-    training = ~(table["is_synthetic"] | table["split"].isin(HELD_OUT_SPLITS)).to_numpy(dtype=bool)
+    training = faces.originals() & ~table["split"].isin(HELD_OUT_SPLITS).to_numpy(dtype=bool)
     sources = np.flatnonzero(faces.for_training())
     unknown = sorted({str(label) for label in labels[training]} - set(condition_names))
     if unknown:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from augment.expressions import BASIC
 from augment.folders import drop_unreadable, load_faces, read_faces, write_metadata
-from augment.pictures import encode_png
+from augment.pictures import encode_png, write_bytes
 from emoaug import EmoaugError
 
 
@@ -365,3 +365,13 @@ def test_reading_back_what_was_written_gives_the_same_table(tmp_path_factory, ro
     write_metadata(folder, table.astype({"is_synthetic": bool}))
     again = read_faces(folder).table
     pd.testing.assert_frame_equal(again, table.astype({"is_synthetic": bool}), check_column_type=False)
+
+
+def test_synthetic_faces_are_learned_from_only_where_no_face_is_real(tmp_path):
+    for name in ("a", "b"):
+        write_bytes(tmp_path / "happy" / f"{name}.png", encode_png(np.zeros((8, 8, 3), np.uint8)))
+    rows = pd.DataFrame({"file_name": ["happy/a.png", "happy/b.png"], "is_synthetic": [True, False]})
+    write_metadata(tmp_path, rows)
+    assert read_faces(tmp_path).for_training().tolist() == [False, True]
+    write_metadata(tmp_path, rows.assign(is_synthetic=True))
+    assert read_faces(tmp_path).for_training().tolist() == [True, True]

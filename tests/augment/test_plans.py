@@ -54,10 +54,11 @@ settings_strategy = st.builds(
 def usable(faces):
     """Places of faces that may become sources, by a plain loop."""
     held = {r.subject for r in faces.table.itertuples() if r.split in ("val", "test") and r.subject is not None}
+    none_is_real = all(faces.table.is_synthetic)
     return [
         i
         for i, r in enumerate(faces.table.itertuples())
-        if not r.is_synthetic and r.split not in ("val", "test") and r.subject not in held
+        if (none_is_real or not r.is_synthetic) and r.split not in ("val", "test") and r.subject not in held
     ]
 
 
@@ -66,7 +67,8 @@ def usable(faces):
 def test_what_every_plan_promises(rows, plan_settings):
     faces = face_table(rows)
     sources = usable(faces)
-    real = Counter(r[0] for r in rows if not r[3] and r[2] not in ("val", "test"))
+    none_is_real = all(r[3] for r in rows)
+    real = Counter(r[0] for r in rows if (none_is_real or not r[3]) and r[2] not in ("val", "test"))
     wanted = {
         "balance": {n: max(real.values(), default=0) - real[n] for n in NAMES},
         "multiply": {n: int(plan_settings.factor * real[n] + 0.5) for n in NAMES},
