@@ -21,6 +21,16 @@ def test_an_untrained_refiner_changes_nothing():
     assert torch.equal(refiner.translate(faces, refiner.condition(["real"] * 4)), faces)
 
 
+def test_a_refiner_cannot_add_a_chequerboard():
+    torch.manual_seed(0)
+    refiner = Refiner(DOMAINS, SMALL)
+    torch.nn.init.normal_(refiner.network.change.weight, std=0.02)
+    added = refiner.network(torch.zeros(1, 3, 32, 32), torch.tensor([[0.0, 1.0]]))[..., 2:-2, 2:-2]
+    board = torch.ones(28, 28).mul(-1).pow(torch.arange(28)[:, None] + torch.arange(28))
+    assert added.std() > 0.001
+    assert (added * board).mean().abs() < 0.01 * added.std()
+
+
 def test_flat_light_does_not_see_brightness_or_contrast():
     faces = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) - 0.5
     assert torch.allclose(flat_light(faces), flat_light(faces + 0.2), atol=1e-4)
