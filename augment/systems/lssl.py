@@ -88,6 +88,8 @@ class LSSLSettings:
     """Weight of the unevenness of the motion, for `composed` output."""
     mask_weight: float = 0.04
     """Weight of the share of the face that is painted over, for `composed` output."""
+    mask_smoothness_weight: float = 1.0
+    """Weight of the unevenness of the painted share, for `composed` output: blotches fool a critic of few faces."""
     ramp: float = 0.2
     """Share of the run over which cycle, identity and parsing rise to their weights. At full weight from the start
     they hold a generator that begins at the identity there."""
@@ -435,6 +437,8 @@ class LSSL(Translator):
             terms["agreement"] = F.l1_loss(warp(source.heat, result.flow), result.heat.detach())
             loss = loss + s.agreement_weight * terms["agreement"]
             loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
+            terms["mask_smoothness"] = losses.total_variation(result.mask)
+            loss = loss + s.mask_smoothness_weight * terms["mask_smoothness"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
             loss = loss + ramp * s.parsing_weight * terms["parsing"]
