@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from augment.networks import Opinion
+
+PatchJudge = Callable[[Tensor, Tensor], Opinion]
+"""Samples (N, C, S, S) and their conditions (N, K) to an opinion, as `PatchCritic` gives it."""
+
 
 def critic_loss(real: Tensor, fake: Tensor, kind: str = "logistic") -> Tensor:
     """What an adversarial critic minimises.
@@ -79,3 +84,86 @@ def soft_cross_entropy(logits: Tensor, condition: Tensor) -> Tensor:
 def total_variation(field: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring pixels of (N, C, H, W)."""
     return (field[..., 1:, :] - field[..., :-1, :]).abs().mean() + (field[..., 1:] - field[..., :-1]).abs().mean()
+
+
+def patch_critic_loss(
+    critic: PatchJudge,
+    real: tuple[Tensor, Tensor],
+    made: tuple[Tensor, Tensor],
+    kind: str,
+    fine_weight: float,
+    wrong_conditions: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """What a patch critic minimises.
+
+    Args:
+        critic: judges samples as pictures of a condition.
+        real: real samples and what they show.
+        made: made samples and what they should show; the same conditions are the wrong ones for the real samples.
+        kind: as in `critic_loss`.
+        fine_weight: weight of the smaller patches, if the critic judges any.
+        wrong_conditions: whether real samples under the wrong condition count as made: a conditional critic so learns
+            what each condition looks like, and not only what is real.
+
+    Returns:
+        The adversarial loss, and the cross-entropy of the attributes read off the real samples; scalars.
+    """
+    own, theirs = critic(*real), critic(*made)
+    patches = theirs.patches
+    if wrong_conditions:
+        patches = torch.cat([patches, critic(real[0], made[1]).patches])
+    adversarial = critic_loss(own.patches, patches, kind)
+    if own.fine is not None and theirs.fine is not None:
+        adversarial = adversarial + fine_weight * critic_loss(own.fine, theirs.fine, kind)
+    return adversarial, soft_cross_entropy(own.attributes, real[1])
+
+
+def patch_generator_loss(
+    critic: PatchJudge, made: tuple[Tensor, Tensor], kind: str, fine_weight: float
+) -> tuple[Tensor, Tensor]:
+    """What a generator minimises against `patch_critic_loss`: adversarial loss, and cross-entropy of the attributes."""
+    opinion = critic(*made)
+    adversarial = generator_loss(opinion.patches, kind)
+    if opinion.fine is not None:
+        adversarial = adversarial + fine_weight * generator_loss(opinion.fine, kind)
+    return adversarial, soft_cross_entropy(opinion.attributes, made[1])
+
+
+def patch_r1_penalty(critic: PatchJudge, real: tuple[Tensor, Tensor], fine_weight: float) -> Tensor:
+    """`r1_penalty` of a patch critic's mean over patches, large and small."""
+
+    def judge(samples: Tensor) -> Tensor:
+        opinion = critic(samples, real[1])
+        mean = opinion.patches.mean((1, 2, 3))
+        return mean if opinion.fine is None else mean + fine_weight * opinion.fine.mean((1, 2, 3))
+
+    return r1_penalty(judge, real[0])
+
+
+def blurred_l1(one: Tensor, other: Tensor, side: int) -> Tensor:
+    """Mean absolute difference of pictures (N, C, H, W) whose pixels are means over squares of a side, in pixels.
+
+    Two pictures that a person was photographed for apart do not fit pixel by pixel; compared so, they ask for blur.
+    """
+    return F.l1_loss(_means(one, side), _means(other, side))
+
+
+def _means(pictures: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(pictures, side, 1) if side > 1 else pictures
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Divergence of a diagonal normal distribution from the standard one (Kingma & Welling 2014, app. B).
+
+    Args:
+        mean, log_variance: (N, L) each.
+
+    Returns:
+        Scalar, in nats, summed over a code's entries and averaged over codes.
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean()
+
+
+def half_squared_distance(one: Tensor, other: Tensor) -> Tensor:
+    """Half the squared norm of the difference of samples (N, ...): (N,), as papers write it, a sum and no mean."""
+    return 0.5 * (one.float() - other.float()).square().flatten(1).sum(1)

@@ -24,7 +24,7 @@ from augment.folders import FaceTable
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
 from augment.systems import Phase, Progress, Translator, get_system
-from augment.training_data import TrainingFaces, load_training_faces
+from augment.training_data import TrainingFaces, check_partners, load_training_faces
 from emoaug import EmoaugError, __version__
 
 KIND = "emoaug train"
@@ -90,10 +90,7 @@ class Trainer:
         self.device = self.fabric.device
         self.translator = translator.to(self.device)
         self.translator.to(memory_format=torch.channels_last)
-        self.average = {
-            name: {k: v.detach().clone() for k, v in module.state_dict().items()}
-            for name, module in self.translator.averaged_modules().items()
-        }
+        self._begin_average()
         self.phases = self.translator.phases()
         # Phases that train the same modules share an optimiser. With one each, Adam would give a gradient penalty steps
         # as large as the adversarial ones, whatever its weight.
@@ -103,6 +100,12 @@ class Trainer:
         self.step = 0
         self.terms: dict[str, Tensor] = {}
         """The latest value of every term; a phase that runs seldom keeps its last."""
+
+    def _begin_average(self) -> None:
+        self.average = {
+            name: {k: v.detach().clone() for k, v in module.state_dict().items()}
+            for name, module in self.translator.averaged_modules().items()
+        }
 
     def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
         parameters = [p for module in phase.modules for p in module.parameters()]
@@ -119,6 +122,9 @@ class Trainer:
         )
         with bar, (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             if self.step == 0:
+                torch.manual_seed(seed_from(s.seed, "fit"))
+                self.translator.fit(self.data)
+                self._begin_average()
                 self._save_samples()
             while self.step < s.steps:
                 self._one_step()
@@ -148,7 +154,7 @@ class Trainer:
     def _one_step(self) -> None:
         s, progress = self.settings, Progress(self.step, self.settings.steps)
         generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
-        batch = self.data.batch(generator, s.batch_size, s.jitter).to(self.device)
+        batch = self.data.batch(generator, s.batch_size, s.jitter, self.translator.partners).to(self.device)
         decay = min(1.0, 2 * (1 - progress.share))
         for phase in self.phases:
             if self.step % phase.every:
@@ -333,6 +339,7 @@ def train(
     """
     names = condition_names or faces.vocabulary
     chosen = faces.select(faces.for_training())
+    check_partners(chosen, get_system(system).partners)
     data_sha256 = data_hash(chosen)
 
     def prepare() -> tuple[Translator, TrainingFaces]:

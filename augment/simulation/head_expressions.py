@@ -66,8 +66,8 @@ class Movements(Fields):
     # Brows, cheeks, nose
 
     def _brow_down_left(self) -> np.ndarray:
-        inner = self.stroke((1.4, 1.7, 1.7), (1.0, 0.8, 2.0), (-0.32, -0.8, 0.16))
-        outer = self.stroke((3.6, 1.9, 1.2), (1.5, 0.7, 2.0), (-0.16, -0.58, 0.14))
+        inner = self.stroke((1.4, 1.7, 1.7), (1.0, 0.8, 2.0), (-0.38, -0.7, 0.18))
+        outer = self.stroke((4.0, 1.9, 1.2), (1.8, 0.75, 2.0), (-0.2, -1.0, 0.2))
         # The fold above the eye is pushed down and narrows it.
         return inner + outer + self.lids(0.08, 0.3)
 

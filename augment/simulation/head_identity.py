@@ -38,7 +38,7 @@ STROKES: dict[str, tuple[Stroke, ...]] = {
     "nose_tip_up": (((0.0, -3.5, 3.8), (0.9, 0.7, 1.3), (0.0, 0.3, 0.04)),),
     "nose_tip_bulb": (((0.6, -3.3, 3.5), (0.6, 0.6, 1.0), (0.16, 0.0, 0.05)),),
     "brow_ridge": (((2.5, 2.0, 1.5), (2.0, 0.8, 2.0), (0.0, -0.06, 0.26)),),
-    "brow_height": (((3.0, 2.2, 1.2), (2.6, 0.95, 2.5), (0.0, 0.22, 0.02)),),
+    "brow_height": (((3.0, 2.2, 1.2), (2.6, 0.95, 2.5), (0.0, 0.17, 0.02)),),
     "brow_tilt": (
         ((5.0, 1.9, 0.2), (1.4, 0.9, 2.5), (0.0, 0.18, 0.0)),
         ((1.4, 2.1, 1.8), (1.2, 0.9, 2.5), (0.0, -0.1, 0.0)),
@@ -93,7 +93,7 @@ def identity_modes(mesh: HeadMesh) -> dict[str, np.ndarray]:
         + 0.45 * modes["chin_length"]
         + 0.4 * modes["nose_depth"]
         + 0.4 * modes["nose_width"]
-        - 0.4 * modes["brow_height"]
+        - 0.25 * modes["brow_height"]
         + 0.6 * modes["size"]
         + 0.4 * modes["neck_width"]
         - 0.35 * modes["upper_lip_red"]

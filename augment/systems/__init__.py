@@ -3,9 +3,13 @@
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
+from .cdaae import CDAAE
+from .cvae_gan import CVAEGAN
+from .ip_gan import IPGAN
 from .lssl import LSSL
+from .reggan import RegGAN
 
-SYSTEMS: dict[str, type[Translator]] = {system.name: system for system in (LSSL,)}
+SYSTEMS: dict[str, type[Translator]] = {system.name: system for system in (LSSL, CDAAE, RegGAN, CVAEGAN, IPGAN)}
 """Every system by its name on the command line."""
 
 

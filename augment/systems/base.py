@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from emoaug import EmoaugError
+
+if TYPE_CHECKING:
+    from augment.training_data import TrainingFaces
+
+Partners = Literal["none", "same subject", "anyone"]
+"""Which second face a system's training wants beside each: none, another expression of the person, or any face."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,10 @@ class Batch:
     Shapes: faces (N, 3, H, W) float32 in [-1, 1]; conditions (N, K) float32 in [0, 1], what each face shows;
     targets (N, K) float32 in [0, 1], what each face is asked to show; landmarks (N, L, 2) float32 in [-1, 1], x then
     y, the picture's left and upper edge at -1; attributes (N, A) float32 in [0, 1], what is known of each face besides
-    the condition, a row of zeros where nothing is.
+    the condition, a row of zeros where nothing is; subjects (N,) int64, who each face is, -1 where unknown.
+
+    A system that asks for partners (`Translator.partners`) also gets partners (N, 3, H, W) float32 in [-1, 1], a second
+    face for each; partner_subjects (N,) int64; and same_picture (N,) bool, where face and partner are one picture.
     """
 
     faces: Tensor
@@ -27,6 +36,10 @@ class Batch:
     targets: Tensor
     landmarks: Tensor
     attributes: Tensor | None = None
+    subjects: Tensor | None = None
+    partners: Tensor | None = None
+    partner_subjects: Tensor | None = None
+    same_picture: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
@@ -99,6 +112,8 @@ class Translator(nn.Module):
     settings_class: ClassVar[type]
     configurations: ClassVar[dict[str, Any]]
     """Named settings, at least `paper` and `compact`."""
+    partners: ClassVar[Partners] = "none"
+    """The second face that training wants beside each; see `TrainingFaces.batch`."""
 
     def __init__(self, condition_names: tuple[str, ...], settings: Any) -> None:
         super().__init__()
@@ -113,6 +128,9 @@ class Translator(nn.Module):
     def size(self) -> int:
         """Side of the square faces this translator takes and gives, pixels."""
         return int(self.settings.size)
+
+    def fit(self, data: TrainingFaces) -> None:
+        """Solve what has a closed form, before the first step; what it finds is part of the saved modules."""
 
     def phases(self) -> list[Phase]:
         """What the trainer does in each step, in order."""

@@ -48,3 +48,86 @@ def test_face_and_landmarks_move_as_one():
 def test_training_faces_need_two_classes():
     with pytest.raises(EmoaugError, match="another class"):
         TrainingFaces(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.zeros(3).long(), torch.zeros(3, 478, 2), 2)
+
+
+def numbered_faces(subjects: list[int], labels: list[int], classes: int = 3) -> TrainingFaces:
+    """Grey faces whose brightness is ten times their row, so that a drawn face says which it is."""
+    pixels = torch.arange(len(labels), dtype=torch.uint8).mul(10).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
+    points = torch.zeros(len(labels), 478, 2)
+    return TrainingFaces(pixels, torch.tensor(labels), points, classes, subjects=torch.tensor(subjects))
+
+
+def rows_of(faces: torch.Tensor) -> torch.Tensor:
+    return ((faces[:, 0, 0, 0] + 1) * 12.75).round().long()
+
+
+def test_partners_of_the_same_subject_show_the_target_and_are_the_same_person():
+    # Person 2 has one expression and the last face belongs to nobody: neither can be half of a pair.
+    data = numbered_faces([0, 0, 0, 1, 1, 2, 2, -1], [0, 1, 1, 0, 2, 0, 0, 1])
+    batch = data.batch(torch.Generator().manual_seed(0), 600, 0.0, "same subject")
+    rows, partners = rows_of(batch.faces), rows_of(batch.partners)
+    assert set(rows.tolist()) == {0, 1, 2, 3, 4}
+    assert torch.equal(batch.subjects, data.subjects[rows])
+    assert torch.equal(batch.partner_subjects, batch.subjects)
+    assert torch.equal(data.subjects[partners], batch.subjects)
+    assert torch.equal(batch.targets.argmax(1), data.labels[partners])
+    assert (batch.conditions * batch.targets).sum() == 0
+    assert not batch.same_picture.any()
+    # Classes alike, though one has a single face.
+    assert (batch.conditions.mean(0) - 1 / 3).abs().max() < 0.07
+
+
+def test_pairs_towards_an_expression_are_every_other_face_of_a_person_who_shows_it():
+    data = numbered_faces([0, 0, 0, 1, 1, 2, 2, -1], [0, 1, 1, 0, 2, 0, 0, 1])
+    found = [[x.tolist() for x in data.pairs.towards(label, 100)] for label in range(3)]
+    assert found == [[[1, 2, 4], [0, 0, 3]], [[0, 0], [1, 2]], [[3], [4]]]
+    assert data.pairs.towards(0, 2)[0].tolist() == [1, 4]
+
+
+def test_face_and_partner_of_a_subject_are_varied_alike(tmp_path):
+    table = draw_dataset(tmp_path)
+    data = load_training_faces(table, table.vocabulary, 32)
+    twins = TrainingFaces(
+        data.faces[::2].repeat_interleave(2, 0), data.labels, data.landmarks, 2, subjects=data.subjects
+    )
+    batch = twins.batch(torch.Generator().manual_seed(0), 20, 1.0, "same subject")
+    torch.testing.assert_close(batch.faces, batch.partners)
+    assert not torch.equal(batch.faces[0], batch.faces[1])
+
+
+def test_anyone_is_a_partner_and_half_of_the_time_the_same_picture():
+    data = numbered_faces([0, 0, 1, 1, 2], [0, 1, 0, 1, -1], 2)
+    batch = data.batch(torch.Generator().manual_seed(0), 1000, 0.0, "anyone")
+    rows, partners = rows_of(batch.faces), rows_of(batch.partners)
+    assert abs(batch.same_picture.float().mean() - 0.5) < 0.05
+    assert torch.equal(rows == partners, batch.same_picture)
+    assert set(partners[~batch.same_picture].tolist()) == {0, 1, 2, 3, 4}
+    assert torch.equal(batch.partner_subjects, data.subjects[partners])
+    assert (batch.conditions * batch.targets).sum() == 0
+
+
+def test_partners_are_drawn_after_everything_else(tmp_path):
+    table = draw_dataset(tmp_path)
+    data = load_training_faces(table, table.vocabulary, 32)
+    plain = data.batch(torch.Generator().manual_seed(5), 8, 1.0)
+    accompanied = data.batch(torch.Generator().manual_seed(5), 8, 1.0, "anyone")
+    assert plain.partners is None
+    assert torch.equal(plain.faces, accompanied.faces)
+    assert torch.equal(plain.targets, accompanied.targets)
+
+
+def test_without_pairs_the_error_says_what_would_make_some(tmp_path):
+    data = numbered_faces([0, 1, 2], [0, 1, 2])
+    with pytest.raises(EmoaugError, match=r"--subject-pattern.*emoaug simulate --per-subject"):
+        data.batch(torch.Generator(), 4, 0.0, "same subject")
+
+
+def test_subjects_are_numbered_in_the_order_of_their_names(tmp_path):
+    table = draw_dataset(tmp_path)
+    table.table.loc[0, "subject"] = None
+    table.table.loc[1, "subject"] = "aaron"
+    data = load_training_faces(table, table.vocabulary, 32)
+    names = list(table.table.subject)
+    assert data.subject_names == tuple(sorted(set(names) - {None}))
+    assert data.subject_names[0] == "aaron"
+    assert data.subjects.tolist() == [-1 if n is None else data.subject_names.index(n) for n in names]

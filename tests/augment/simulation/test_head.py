@@ -146,7 +146,15 @@ def test_the_skin_stays_in_front_of_the_eyeballs_however_the_lids_move(head, mes
     eye = head.vertices[(head.parts == PARTS.index("eyeball")) & (head.vertices[:, 0] > 0)].double()
     centre, radius = eye_centre(eye)
     assert radius == pytest.approx(EYE_RADIUS, abs=1e-3)
-    for name in ("eyeBlinkLeft", "eyeSquintLeft", "cheekSquintLeft", "eyeWideLeft", "eyeLookDownLeft", "eyeLookUpLeft"):
+    for name in (
+        "eyeBlinkLeft",
+        "eyeSquintLeft",
+        "cheekSquintLeft",
+        "eyeWideLeft",
+        "eyeLookDownLeft",
+        "eyeLookUpLeft",
+        "browDownLeft",
+    ):
         for intensity in (0.0, 0.25, 0.5, 0.75, 1.0):
             vertices = moved(head, {name: intensity}) - centre.numpy()
             middles = vertices[triangles].mean(1)

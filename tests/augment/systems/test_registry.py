@@ -7,6 +7,7 @@ import torch
 
 from augment.checkpoints import load_translator, save_checkpoint
 from augment.systems import SYSTEMS, Batch, Progress, get_system
+from augment.training_data import TrainingFaces
 from emoaug import EmoaugError
 
 SIZE = 32
@@ -25,7 +26,18 @@ def make_batch(classes: int = 3, n: int = 4, landmarks: bool = True) -> Batch:
     points = torch.rand(n, 478, 2, generator=g) * 1.6 - 0.8
     if not landmarks:
         points[0] = float("nan")
-    return Batch(torch.rand(n, 3, SIZE, SIZE, generator=g) * 2 - 1, eye[labels], eye[(labels + 1) % classes], points)
+    targets = eye[(labels + 1) % classes]
+    faces, partners = (torch.rand(n, 3, SIZE, SIZE, generator=g) * 2 - 1 for _ in range(2))
+    who = torch.arange(n)
+    return Batch(faces, eye[labels], targets, points, None, who, partners, who, torch.zeros(n, dtype=torch.bool))
+
+
+def make_training_faces(people: int = 4, classes: int = 3) -> TrainingFaces:
+    """Each person once with every expression."""
+    n = people * classes
+    pixels = torch.randint(256, (n, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    each = torch.arange(n)
+    return TrainingFaces(pixels, each % classes, torch.zeros(n, 478, 2), classes, subjects=each // classes)
 
 
 @pytest.fixture(params=sorted(SYSTEMS))
@@ -46,6 +58,7 @@ def test_translations_are_faces_for_small_and_large_vocabularies(name, classes):
 
 def test_each_phase_gives_a_gradient_to_every_parameter_that_it_trains(name):
     translator = build(name)
+    translator.fit(make_training_faces())
     for phase in translator.phases():
         translator.zero_grad(set_to_none=True)
         # Layers behind a zero-initialised one get no gradient at the very first step: move off that point.

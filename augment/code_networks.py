@@ -1,0 +1,279 @@
+"""Networks between faces and codes, and judges whose features are matched: what CVAE-GAN and IP-GAN share.
+
+The residual ones are for small data and CPUs; those named after papers keep the published widths.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
+    """Group norm of up to 8 groups: no batch statistics, which a few faces would make unsteady."""
+    return nn.GroupNorm(math.gcd(8, channels), channels, affine=affine)
+
+
+class DownStage(nn.Module):
+    """Half the side, residual; (N, C, H, W) to (N, out, H/2, W/2)."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            group_norm(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, out_channels, 4, 2, 1, bias=False),
+            group_norm(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        )
+        self.skip = nn.Conv2d(channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve the side."""
+        return self.skip(F.avg_pool2d(x, 2)) + self.layers(x)
+
+
+class FaceEncoder(nn.Module):
+    """Faces (N, 3, S, S) to features (N, length) before any last layer.
+
+    Args:
+        size: S, a multiple of 2^depth.
+        width: channels of the first layer; they double with each halving.
+        widest: the most channels.
+        depth: halvings.
+    """
+
+    def __init__(self, size: int, width: int, widest: int, depth: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1)]
+        channels = width
+        for _ in range(depth):
+            wider = min(2 * channels, widest)
+            layers.append(DownStage(channels, wider))
+            channels = wider
+        layers += [group_norm(channels), nn.ReLU(inplace=True), nn.Flatten()]
+        self.layers = nn.Sequential(*layers)
+        self.length = channels * (size // 2**depth) ** 2
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Read faces."""
+        return self.layers(faces)
+
+
+class CodeNorm(nn.Module):
+    """Group norm whose scale and shift are read off a code, so that every level of a decoder sees the whole code.
+
+    Source: de Vries et al., "Modulating early visual processing by language", NeurIPS 2017, sec. 3, with groups.
+    """
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels, affine=False)
+        self.affine = nn.Linear(code, 2 * channels)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Normalise (N, C, H, W), then scale and shift by what the code (N, L) says."""
+        scale, shift = self.affine(code)[:, :, None, None].chunk(2, 1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class CodeUpStage(nn.Module):
+    """Twice the side, residual, under a code; (N, C, H, W) to (N, out, 2H, 2W).
+
+    Source: the generator's block of BigGAN (Brock et al. 2019, fig. 15a), with group norm.
+    """
+
+    def __init__(self, channels: int, out_channels: int, code: int) -> None:
+        super().__init__()
+        self.before, self.between = CodeNorm(channels, code), CodeNorm(out_channels, code)
+        self.first = nn.Conv2d(channels, out_channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Conv2d(channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Double the side."""
+        y = F.interpolate(F.relu(self.before(x, code)), scale_factor=2.0, mode="bilinear")
+        y = self.second(F.relu(self.between(self.first(y), code)))
+        return y + F.interpolate(self.skip(x), scale_factor=2.0, mode="bilinear")
+
+
+class FaceDecoder(nn.Module):
+    """Codes (N, L) to faces (N, 3, S, S) in [-1, 1].
+
+    Args:
+        code: L.
+        size: S, a multiple of 2^depth.
+        width: channels of the last stage; they double with each halving of the side.
+        widest: the most channels.
+        depth: doublings.
+    """
+
+    def __init__(self, code: int, size: int, width: int, widest: int, depth: int) -> None:
+        super().__init__()
+        channels = [min(width * 2**level, widest) for level in range(depth + 1)][::-1]
+        self.start = (channels[0], size // 2**depth, size // 2**depth)
+        self.first = nn.Linear(code, math.prod(self.start))
+        self.stages = nn.ModuleList(CodeUpStage(c, out, code) for c, out in pairwise(channels))
+        self.norm = CodeNorm(channels[-1], code)
+        self.colour = nn.Conv2d(channels[-1], 3, 3, padding=1)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Paint faces."""
+        x = self.first(code).view(-1, *self.start)
+        for stage in self.stages:
+            x = stage(x, code)
+        return torch.tanh(self.colour(F.relu(self.norm(x, code))))
+
+
+class PublishedDecoder(nn.Module):
+    """CVAE-GAN's generator: codes (N, L) to faces (N, 3, S, S) in [-1, 1], S a multiple of 64.
+
+    Two fully connected layers, then six transposed convolutions of stride 2 (Bao et al. 2017, sec. 4). The width of the
+    fully connected layers is not known; here it is what the first transposed convolution takes, 256 maps of 2×2 for
+    128 px.
+    """
+
+    channels = (256, 256, 128, 92, 64, 3)
+    kernels = (3, 3, 5, 5, 5, 5)
+
+    def __init__(self, code: int, size: int) -> None:
+        super().__init__()
+        side = size // 64
+        wide = self.channels[0] * side**2
+        layers: list[nn.Module] = []
+        for length in (code, wide):
+            layers += [nn.Linear(length, wide), nn.BatchNorm1d(wide), nn.ReLU(inplace=True)]
+        layers.append(nn.Unflatten(1, (self.channels[0], side, side)))
+        before = self.channels[0]
+        for channels, kernel in zip(self.channels, self.kernels, strict=True):
+            layers.append(nn.ConvTranspose2d(before, channels, kernel, 2, kernel // 2, output_padding=1))
+            layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+            before = channels
+        self.layers = nn.Sequential(*layers[:-2], nn.Tanh())
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Paint faces."""
+        return self.layers(code)
+
+
+class Judgement(NamedTuple):
+    """What a judge says of faces, and what it says it from."""
+
+    features: Tensor
+    """The features that a generator matches, (N, F)."""
+    logits: Tensor
+    """(N, A)."""
+
+
+class FaceJudge(nn.Module):
+    """Logits about faces (N, 3, S, S), and the features they come from; critics and classifiers are of this kind.
+
+    Without norms, so that its gradient can be held by a penalty.
+
+    Args:
+        size: S, a multiple of 2^depth.
+        width: channels of the first layer; they double with each halving.
+        depth: halvings.
+        answers: logits.
+        matched: levels, from the last, whose outputs are the features. Published is the last alone; finer ones besides
+            see the edges that a small decoder else leaves soft.
+    """
+
+    def __init__(self, size: int, width: int, depth: int, answers: int, matched: int = 1) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList()
+        channels, lengths = 3, []
+        for level in range(depth):
+            wider = width * 2**level
+            convolution = nn.Conv2d(channels, wider, 4, 2, 1)
+            # Without norms, torch's own initial weights would let little of a face through four layers.
+            nn.init.kaiming_normal_(convolution.weight, a=0.2)
+            self.levels.append(nn.Sequential(convolution, nn.LeakyReLU(0.2)))
+            lengths.append(wider * (size >> level + 1) ** 2)
+            channels = wider
+        self.answer = nn.Linear(lengths[-1], answers)
+        self.matched = matched
+        self.feature_length = sum(lengths[-matched:])
+
+    def forward(self, faces: Tensor) -> Judgement:
+        """Judge faces."""
+        seen = []
+        for level in self.levels:
+            faces = level(faces)
+            seen.append(faces.flatten(1))
+        return Judgement(torch.cat(seen[-self.matched :], 1), self.answer(seen[-1]))
+
+
+class PublishedCritic(nn.Module):
+    """DCGAN's critic with the input of its last layer as features; faces (N, 3, S, S), S a multiple of 16.
+
+    Source: Radford et al. 2016; CVAE-GAN and IP-GAN take it over.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for wider in (64, 128, 256, 512):
+            layers.append(nn.Conv2d(channels, wider, 5, 2, 2))
+            if channels > 3:
+                layers.append(nn.BatchNorm2d(wider))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            channels = wider
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.feature_length = channels * (size // 16) ** 2
+        self.answer = nn.Linear(self.feature_length, 1)
+
+    def forward(self, faces: Tensor) -> Judgement:
+        """Judge faces."""
+        features = self.layers(faces)
+        return Judgement(features, self.answer(features))
+
+
+class PublishedClassifier(nn.Module):
+    """AlexNet with the input of its last layer as features, (N, 4096).
+
+    Without dropout: a face and its copy must be read by the same units to be compared.
+    """
+
+    feature_length = 4096
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        from torchvision.models import AlexNet
+
+        network = AlexNet(num_classes=classes, dropout=0.0)
+        # Flattened to the 6×6 maps that AlexNet's first dense layer was made for, whatever the side of the faces.
+        self.layers = nn.Sequential(network.features, network.avgpool, nn.Flatten(), *network.classifier[:-1])
+        self.answer = network.classifier[-1]
+
+    def forward(self, faces: Tensor) -> Judgement:
+        """Classify faces."""
+        features = self.layers(faces)
+        return Judgement(features, self.answer(features))
+
+
+def googlenet_features() -> tuple[nn.Module, int]:
+    """GoogLeNet, untrained, up to the input of its last layer, faces (N, 3, S, S) to (N, 1024), and that length."""
+    from torchvision.models import GoogLeNet
+
+    network = GoogLeNet(aux_logits=False, init_weights=False)
+    length = network.fc.in_features
+    network.dropout, network.fc = nn.Identity(), nn.Identity()
+    return network, length
+
+
+def resnet34_features() -> tuple[nn.Module, int]:
+    """ResNet-34, untrained, up to its last pooling layer, faces (N, 3, S, S) to (N, 512), and that length."""
+    from torchvision.models import resnet34
+
+    network = resnet34(weights=None)
+    length = network.fc.in_features
+    network.fc = nn.Identity()
+    return network, length

@@ -1,0 +1,114 @@
+"""ExpressionBatch: a whole batch at once, on its device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from augment.devices import Precision
+from augment.expression_targets import Targets
+from augment.expression_transform import ExpressionTransform
+from augment.face_frames import middle_square
+from augment.systems.base import Translator
+from emoaug import EmoaugError
+
+
+class ExpressionBatch(ExpressionTransform):
+    """Change the expressions in a batch, on its device, without ever waiting for the device.
+
+    Takes pictures (B, 1 or 3, H, W), uint8 or float, and labels (B,) int64, and gives both back, new tensors of the
+    same shapes and types. Each batch has a share `p` of its pictures changed, chosen anew and each with its own target
+    and strength: `p * B` of them, rounded up or down at random, so that the rest costs nothing. Use it after the
+    DataLoader, or on its side of the workers as a `collate_fn`, as v2's guide shows for CutMix:
+
+        change = ExpressionBatch("runs/lssl", classes=data.classes)
+        DataLoader(data, collate_fn=lambda samples: change(*default_collate(samples)))
+
+    Draws come from torch's generators, of the device and of the CPU, and depend on the batch that a sample is in; for
+    draws by (seed, epoch, index) take `RandomExpression` in an `AugmentedDataset`.
+
+    A picture of which the network made no numbers stays as it is. Labels out of range are an error of torch's indexing,
+    on a GPU a late one.
+
+    Args:
+        system: a run folder, a checkpoint folder, or a loaded system.
+        p: share of the pictures to change.
+        targets: as for `RandomExpression`; so are `strength`, `keep_label`, `new_person` and `precision`.
+        classes: the name of each label, such as `ImageFolder.classes`; it must be said.
+        normalized: the mean and standard deviation that `Normalize` was given, where the pictures went through it.
+    """
+
+    _transformed_types = (Tensor,)
+    _identity: ClassVar = ((0.0,), (1.0,))
+
+    def __init__(
+        self,
+        system: Path | str | Translator,
+        p: float = 0.5,
+        targets: Targets = "others",
+        strength: tuple[float, float] = (0.5, 1.0),
+        keep_label: bool = False,
+        classes: Sequence[str | None] | None = None,
+        normalized: tuple[Sequence[float], Sequence[float]] | None = None,
+        new_person: bool = False,
+        precision: Precision = "auto",
+    ) -> None:
+        if classes is None:
+            raise EmoaugError("ExpressionBatch needs the name of each label, such as classes=dataset.classes")
+        super().__init__(system, p, targets, strength, keep_label, classes, new_person, precision)
+        self.normalized = normalized
+        mean, deviation = (torch.tensor(values).view(-1, 1, 1) for values in normalized or self._identity)
+        self._statistics = {torch.device("cpu"): (mean, deviation)}
+
+    def forward(self, *inputs: Any) -> Any:
+        """Change a batch: pictures and labels in, pictures and labels out."""
+        pictures, labels = inputs if len(inputs) > 1 else inputs[0]
+        self._check(pictures, labels)
+        device, size = pictures.device, len(pictures)
+        # Drawn on the host: a number of faces that only the device knows would have to be waited for.
+        count = min(size, math.floor(self.p * size + float(torch.rand((), device="cpu"))))
+        seed = int(torch.randint(2**31, (), device="cpu")) if self.new_person else None
+        if count == 0:
+            return pictures, labels
+        with torch.no_grad():
+            chosen = torch.rand(size, device=device).argsort()[:count]
+            change = self._targets.draw(labels[chosen].long(), torch.rand(count, 2, device=device))
+            source = pictures[chosen]
+            mean, deviation = self._statistics_on(device)
+            unit = source.float() / 255 if source.dtype == torch.uint8 else source.float() * deviation + mean
+            frame = middle_square(*unit.shape[-2:])
+            made = self._changed(unit, frame, change.conditions, seed)
+            usable = change.changed & made.isfinite().flatten(1).all(1)
+            made = made.mul(255).round() if source.dtype == torch.uint8 else (made - mean) / deviation
+            made = torch.where(usable.view(-1, 1, 1, 1), made.nan_to_num().to(source.dtype), source)
+            new_labels = torch.where(usable, change.labels.to(labels.dtype), labels[chosen])
+            return pictures.index_copy(0, chosen, made), labels.index_copy(0, chosen, new_labels)
+
+    def _check(self, pictures: Any, labels: Any) -> None:
+        if not isinstance(pictures, Tensor) or pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
+            got = tuple(pictures.shape) if isinstance(pictures, Tensor) else type(pictures).__name__
+            raise EmoaugError(f"ExpressionBatch takes pictures (B, 1 or 3, H, W), not {got}; collate them first")
+        if pictures.dtype != torch.uint8 and not pictures.is_floating_point():
+            raise EmoaugError(f"pictures are {pictures.dtype}; give uint8, or floats in [0, 1]")
+        if pictures.dtype == torch.uint8 and self.normalized is not None:
+            raise EmoaugError("pictures are uint8, which Normalize cannot have made; leave normalized=... out")
+        if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != pictures.shape[:1]:
+            got = f"{tuple(labels.shape)} {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
+            raise EmoaugError(
+                f"labels are {got}; give whole numbers, ({len(pictures)},), and mix them (MixUp, CutMix) afterwards"
+            )
+        if labels.device != pictures.device:
+            raise EmoaugError(
+                f"pictures are on {pictures.device} and labels on {labels.device}; move both to one device"
+            )
+
+    def _statistics_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        if device not in self._statistics:
+            mean, deviation = self._statistics[torch.device("cpu")]
+            self._statistics[device] = (mean.to(device), deviation.to(device))
+        return self._statistics[device]

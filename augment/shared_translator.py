@@ -1,0 +1,135 @@
+"""A trained system that travels: a path until it is used, and one copy of the weights in each process."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from augment.checkpoints import load_translator, read_config, settings_from, weights_sha256
+from augment.devices import Precision, choose_precision
+from augment.systems import get_system
+from augment.systems.base import Translator
+from emoaug import EmoaugError
+
+_LOADED: dict[tuple[str, str, torch.device], Translator] = {}
+"""By checkpoint folder, hash of the weights and device: all transforms of a process use the same copy."""
+
+
+class SharedTranslator:
+    """What a transform holds of a system.
+
+    Of a checkpoint only the path is pickled, and each process loads it when it makes its first face. A `Translator`
+    itself is pickled with its weights, which torch hands to DataLoader workers through shared memory.
+
+    Args:
+        system: a checkpoint folder, a run folder that has one, or a loaded system.
+
+    Raises:
+        EmoaugError: no checkpoint, or one of an unknown system.
+    """
+
+    def __init__(self, system: Path | str | Translator) -> None:
+        self._path: Path | None = None
+        self._given: dict[torch.device, Translator] = {}
+        if isinstance(system, Translator):
+            self.name, self.size, self.abilities = system.name, system.size, system.info.abilities
+            self.condition_names = system.condition_names
+            if system.training or any(p.requires_grad for p in system.parameters()):
+                system = copy.deepcopy(system).eval().requires_grad_(False)
+            self._given[_device_of(system)] = system
+            return
+        # Absolute, because a spawned worker may stand in another folder.
+        self._path = Path(system).absolute()
+        config = read_config(self._path)
+        kind = get_system(config["system"])
+        settings = settings_from(kind.settings_class, config["settings"], f"{self._path}: settings")
+        self.name, self.size, self.abilities = kind.name, int(settings.size), kind.info.abilities
+        self.condition_names = tuple(config["condition_names"])
+        self._sha256: str = config["weights_sha256"]
+
+    def on(self, device: torch.device) -> Translator:
+        """The system on a device, ready to make faces."""
+        if self._path is None:
+            if device not in self._given:
+                self._given[device] = copy.deepcopy(next(iter(self._given.values()))).to(device)
+            return self._given[device]
+        key = (str(self._path), self._sha256, device)
+        if key not in _LOADED:
+            if read_config(self._path)["weights_sha256"] != self._sha256:
+                raise EmoaugError(
+                    f"{self._path} has been trained further since this transform was made; make the transform again"
+                )
+            # Networks draw their first weights when they are built: the caller's stream of random numbers must not
+            # depend on whether this process has made a face before.
+            with torch.random.fork_rng(devices=[]):
+                _LOADED[key] = load_translator(self._path, str(device))
+        return _LOADED[key]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights, as a checkpoint has it."""
+        return weights_sha256(next(iter(self._given.values()))) if self._path is None else self._sha256
+
+    def needs(self, ability: str, for_what: str) -> None:
+        """Raise EmoaugError unless the system has an ability."""
+        if ability not in self.abilities:
+            raise EmoaugError(
+                f"{self.name} cannot {ability}, which {for_what} needs; it can {', '.join(self.abilities)}. "
+                "Leave that out or take another system"
+            )
+
+    def make(self, faces: Tensor, conditions: Tensor, precision: Precision, sample_seed: int | None = None) -> Tensor:
+        """Translate faces, or with `sample_seed` make new ones.
+
+        Args:
+            faces: (N, 3, size, size) float32 in [0, 1].
+            conditions: (N, K) float32 in [0, 1].
+            precision: numbers that the network computes with.
+            sample_seed: where the noise begins that a new person is made from.
+
+        Returns:
+            Faces, (N, 3, size, size) float32 in [0, 1], NaN where the network gave no number; usable by autograd.
+        """
+        device = faces.device
+        translator = self.on(device)
+        # Only these two kinds of device have an autocast that was measured here; others compute in float32.
+        kind = device.type if device.type in ("cpu", "cuda") else None
+        lower = kind is not None and _precision(precision, kind) == "bf16-mixed"
+        with torch.inference_mode(), torch.autocast(kind or "cpu", torch.bfloat16, enabled=lower):
+            if sample_seed is None:
+                made = translator.translate(faces * 2 - 1, conditions)
+            else:
+                made = translator.sample(conditions, torch.Generator(device).manual_seed(sample_seed))
+            if tuple(made.shape) != tuple(faces.shape):
+                raise EmoaugError(f"{self.name} gave faces of shape {tuple(made.shape)} for {tuple(faces.shape)}")
+        # Out of inference mode, because autograd refuses to keep what was made within.
+        with torch.no_grad():
+            return (made.float() * 0.5 + 0.5).clamp(0, 1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, as DataLoader workers do: how sums are split over threads changes their last bits."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# The processor's abilities are asked for once, not for every face.
+_precision = functools.cache(choose_precision)
+
+
+def _device_of(translator: Translator) -> torch.device:
+    return next((tensor.device for tensor in translator.state_dict().values()), torch.device("cpu"))

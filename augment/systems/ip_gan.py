@@ -1,0 +1,424 @@
+"""Open-set IP-GAN: the person of one face with the look of another, for people that training never saw.
+
+Source: Bao, Chen, Wen, Li, Hua, "Towards Open-Set Identity Preserving Face Synthesis", CVPR 2018 (arXiv 1803.11182).
+One encoder reads who a face is, another, variational, everything else: expression, pose, light, background. The
+generator joins the two, held by the attribute face's pixels (fully where both faces are one picture, a tenth where they
+are not), by a critic's features of the attribute face and by an identity classifier's features of the identity face.
+Attribute faces need no person's name; identity faces whose person is unknown take no part in what asks for names.
+
+`paper` keeps the published losses and weights; as in CVAE-GAN, squared norms are sums over features as printed, and the
+objective is divided by the number of pixel values, which Adam does not notice. Widths are not known to us: the encoders
+and the identity classifier are ResNet-34 with codes of 512 and 1024 numbers, as in a public re-implementation, and
+generator and critic are CVAE-GAN's, which the paper takes over. Its alternation of same and other faces from step to
+step is here a coin's toss for each face, so that every batch has both.
+
+`compact` changes what some hundred faces need. A few pictures of each of some dozen people do not teach an encoder what
+a person is, so the identity encoder also learns to help rebuild. Faces of two people have no picture to be compared
+with, so there the generator also gets a little of the usual log D term, and the critic's features, which at fine levels
+are nearly pixels, count less. Codes diverge at a smaller price, and critic and classifier have penalised gradients and
+see augmented faces.
+
+An expression is not an input of this system. `translate` keeps a face's own identity and attribute codes, but moves the
+attribute code, within the directions in which the mean codes of the training expressions differ, to the mean asked
+for; the means are part of the checkpoint. Pose and light so stay the source's as far as the code keeps them apart from
+expression. For a real exemplar's expression, with its look, use `recombine`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment import losses
+from augment.code_networks import (
+    FaceDecoder,
+    FaceEncoder,
+    FaceJudge,
+    PublishedCritic,
+    PublishedDecoder,
+    resnet34_features,
+)
+from augment.networks import augment_for_critic
+from emoaug import EmoaugError
+
+from .base import Batch, Phase, Progress, SystemInfo, Translator
+
+if TYPE_CHECKING:
+    from augment.training_data import TrainingFaces
+
+NEEDS_PEOPLE = (
+    "ip-gan learns who is who from at least 2 named people, and here are {count}. Name them in a subject column of "
+    "metadata.csv or with --subject-pattern, add such faces (emoaug simulate), or choose a system that needs none"
+)
+
+
+@dataclass(frozen=True)
+class IPGANSettings:
+    """Networks and objective of IP-GAN."""
+
+    size: int = 64
+    """Side of the faces, pixels."""
+    identity: int = 64
+    """Length of the identity code; 512 for `published` networks."""
+    latent: int = 48
+    """Length of the attribute code."""
+    most_people: int = 1000
+    """The most people that training tells apart."""
+    networks: Literal["residual", "published"] = "residual"
+    """`published` are near the paper's; the next five settings are for `residual` ones."""
+    depth: int = 4
+    """Halvings between a face and its codes, and in the critic."""
+    width: int = 16
+    """Channels of the encoders' first layer, and of the generator's last."""
+    widest: int = 128
+    """The most channels of encoders and generator."""
+    judge_width: int = 24
+    """Channels of the critic's first layer; they double with each halving."""
+    matched_levels: int = 2
+    """Levels of the critic, from the last, whose outputs are matched."""
+    recognition_weight: float = 0.02
+    """Weight of the identity encoder telling people apart."""
+    rebuilding_identity: bool = True
+    """Whether the identity encoder also learns from the faces made of its codes; published is from names alone."""
+    kl_weight: float = 0.1
+    """Weight of the divergence of attribute codes from the standard normal distribution."""
+    pixel_weight: float = 1.0
+    """Weight of the distance from the attribute face, where both faces are one picture."""
+    cross_weight: float = 0.1
+    """The same where they are not, as a share."""
+    feature_weight: float = 0.3
+    """Weight of the distance from the attribute face in the critic's features."""
+    cross_feature_weight: float = 0.2
+    """The same where the faces are not one picture, as a share."""
+    person_weight: float = 3.0
+    """Weight of the distance from the identity face in the identity classifier's features."""
+    adversarial_weight: float = 0.01
+    """Weight of looking real to the critic; the paper has no such term for the generator."""
+    mean_decay: float = 0.95
+    """What the mean attribute code of an expression keeps in a step."""
+    critic_augmentation: float = 0.15
+    """Strength of the augmentation of what the critic learns from, 0 to 1."""
+    penalty_weight: float = 0.3
+    """Weight of the squared gradients of critic and identity classifier at real faces; 0 is no penalty."""
+    penalty_every: int = 8
+    """Steps between two penalties; the weight is multiplied by it."""
+
+    def __post_init__(self) -> None:
+        unit = 64 if self.networks == "published" else 2**self.depth
+        if self.depth < 2 or self.size < unit or self.size % unit:
+            raise EmoaugError(
+                f"size is {self.size} and depth {self.depth}; depth is 2 or more, and the size is a multiple of {unit} "
+                f"for these {self.networks} networks"
+            )
+        for name in ("identity", "latent", "width", "widest", "judge_width", "matched_levels", "penalty_every"):
+            if getattr(self, name) < 1:
+                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        if self.networks == "published" and self.identity != 512:
+            raise EmoaugError(f"identity is {self.identity}; published networks have 512")
+        if self.most_people < 2:
+            raise EmoaugError(f"most_people is {self.most_people}; it is 2 or more")
+        if self.matched_levels > self.depth:
+            raise EmoaugError(f"matched_levels is {self.matched_levels}; with depth {self.depth} it is that at most")
+        if not 0 <= self.mean_decay < 1:
+            raise EmoaugError(f"mean_decay is {self.mean_decay}; it is 0 to below 1")
+
+
+class Person(NamedTuple):
+    """Who faces are."""
+
+    code: Tensor
+    """(N, identity)."""
+    logits: Tensor
+    """Of the people of the training data, (N, most_people)."""
+
+
+class IdentityNetwork(nn.Module):
+    """Faces (N, 3, S, S) to who they are: the paper's I and C are each one of these.
+
+    Codes of the compact form have as much length as as many draws from the normal distribution have on average, so that
+    they stand beside attribute codes on equal terms.
+    """
+
+    def __init__(self, settings: IPGANSettings) -> None:
+        super().__init__()
+        s = settings
+        self.code: nn.Module | None = None
+        self.features, length = _features(s)
+        if s.networks == "residual":
+            self.code = nn.Linear(length, s.identity)
+        self.people = nn.Linear(s.identity, s.most_people)
+
+    def forward(self, faces: Tensor) -> Person:
+        """Recognise faces."""
+        code = self.features(faces)
+        if self.code is not None:
+            code = F.normalize(self.code(code).float(), dim=1) * self.people.in_features**0.5
+        return Person(code.float(), self.people(code).float())
+
+
+def _features(settings: IPGANSettings) -> tuple[nn.Module, int]:
+    """What turns faces into features (N, length), and that length."""
+    s = settings
+    if s.networks == "published":
+        return resnet34_features()
+    encoder = FaceEncoder(s.size, s.width, s.widest, s.depth)
+    return encoder, encoder.length
+
+
+class AttributeEncoder(nn.Module):
+    """Faces (N, 3, S, S) to mean and log variance of their attribute codes, (N, latent) each."""
+
+    def __init__(self, settings: IPGANSettings) -> None:
+        super().__init__()
+        self.features, length = _features(settings)
+        self.code = nn.Linear(length, 2 * settings.latent)
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode faces."""
+        mean, log_variance = self.code(self.features(faces)).float().chunk(2, 1)
+        return mean, log_variance.clamp(-10, 10)
+
+
+class ExpressionCodes(nn.Module):
+    """Mean attribute codes of the training faces of each expression, and how to move a code to them.
+
+    Args:
+        classes: K.
+        latent: L.
+        decay: what a mean keeps when a batch has faces of its expression.
+    """
+
+    means: Tensor
+    known: Tensor
+
+    def __init__(self, classes: int, latent: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("means", torch.zeros(classes, latent))
+        self.register_buffer("known", torch.zeros(classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def learn(self, codes: Tensor, conditions: Tensor) -> None:
+        """Take in attribute codes (N, L) of faces that show conditions (N, K)."""
+        with torch.autocast(codes.device.type, enabled=False):
+            share = conditions.sum(0)
+            now = conditions.T @ codes.float() / share.clamp_min(1e-6)[:, None]
+        moved = torch.where(self.known[:, None], torch.lerp(now, self.means, self.decay), now)
+        self.means.copy_(torch.where(share[:, None] > 0, moved, self.means))
+        self.known |= share > 0
+
+    def move(self, codes: Tensor, conditions: Tensor) -> Tensor:
+        """Move codes (N, L) to the means of conditions (N, K) along the directions in which means differ, no other."""
+        with torch.autocast(codes.device.type, enabled=False):
+            codes, conditions = codes.float(), conditions.float()
+            spread = self.means - self.means.mean(0)
+            # What differs by less than rounding is no direction: means less their own mean leave one such.
+            along = torch.linalg.pinv(spread, rtol=1e-4) @ spread
+            target = conditions / conditions.sum(1, keepdim=True).clamp_min(1e-6) @ self.means
+            return codes + (target - codes) @ along
+
+
+class IPGAN(Translator):
+    """Identity-preserving recombination of faces; see the module's docstring."""
+
+    name = "ip-gan"
+    info = SystemInfo(
+        title="IP-GAN",
+        paper="Bao et al., Towards Open-Set Identity Preserving Face Synthesis, CVPR 2018, arXiv 1803.11182",
+        needs="aligned faces of at least two named people; faces of unknown people are welcome besides",
+        abilities=("translate", "recombine"),
+    )
+    settings_class = IPGANSettings
+    partners = "anyone"
+    configurations: ClassVar[dict[str, Any]] = {
+        "compact": IPGANSettings(),
+        "paper": IPGANSettings(
+            size=128,
+            identity=512,
+            latent=1024,
+            most_people=10_000,
+            networks="published",
+            matched_levels=1,
+            recognition_weight=1,
+            rebuilding_identity=False,
+            kl_weight=1,
+            pixel_weight=1,
+            cross_weight=0.1,
+            feature_weight=1,
+            cross_feature_weight=1,
+            person_weight=1,
+            adversarial_weight=0,
+            critic_augmentation=0,
+            penalty_weight=0,
+        ),
+    }
+    settings: IPGANSettings
+    people: Tensor
+
+    def __init__(self, condition_names: tuple[str, ...], settings: IPGANSettings | None = None) -> None:
+        super().__init__(condition_names, settings or IPGANSettings())
+        s = self.settings
+        self.identity, self.classifier = IdentityNetwork(s), IdentityNetwork(s)
+        self.attributes = AttributeEncoder(s)
+        self.generator: nn.Module
+        self.critic: FaceJudge | PublishedCritic
+        if s.networks == "residual":
+            self.generator = FaceDecoder(s.identity + s.latent, s.size, s.width, s.widest, s.depth)
+            self.critic = FaceJudge(s.size, s.judge_width, s.depth, 1, s.matched_levels)
+        else:
+            self.generator = PublishedDecoder(s.identity + s.latent, s.size)
+            self.critic = PublishedCritic(s.size)
+        self.expressions = ExpressionCodes(len(self.condition_names), s.latent, s.mean_decay)
+        # How many people the training data have; known once it is there.
+        self.register_buffer("people", torch.tensor(s.most_people))
+
+    def averaged_modules(self) -> dict[str, nn.Module]:
+        """The two encoders, the generator, and the mean attribute code of each expression."""
+        return {
+            "identity": self.identity,
+            "attributes": self.attributes,
+            "generator": self.generator,
+            "expressions": self.expressions,
+        }
+
+    def fit(self, data: TrainingFaces) -> None:
+        """Count the people; EmoaugError where there are fewer than 2, or more than the settings allow."""
+        count = 0 if data.subjects is None else int((data.subjects.unique() >= 0).sum())
+        if data.subjects is None or count < 2:
+            raise EmoaugError(NEEDS_PEOPLE.format(count=count))
+        highest = int(data.subjects.max()) + 1
+        if highest > self.settings.most_people:
+            raise EmoaugError(
+                f"the dataset has {highest} people, and most_people is {self.settings.most_people}; raise it"
+            )
+        self.people.fill_(highest)
+
+    def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
+        """Move the attribute codes of faces (N, 3, size, size) in [-1, 1] to the means of conditions (N, K).
+
+        The means are those of the training faces of each expression; see the module's docstring.
+        """
+        self.check(faces, condition)
+        attributes = self.expressions.move(self.attributes(faces)[0], condition)
+        return self._join(self.identity(faces).code, attributes).float().clamp(-1, 1)
+
+    def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
+        """Give the people of one set of faces the look of another, both (N, 3, size, size) in [-1, 1]."""
+        for faces in (identity_faces, attribute_faces):
+            if faces.shape != identity_faces.shape or tuple(faces.shape[1:]) != (3, self.size, self.size):
+                raise EmoaugError(
+                    f"faces have shapes {tuple(identity_faces.shape)} and {tuple(attribute_faces.shape)}; this "
+                    f"{self.name} takes two of one shape (N, 3, {self.size}, {self.size})"
+                )
+        codes = self.identity(identity_faces).code, self.attributes(attribute_faces)[0]
+        return self._join(*codes).float().clamp(-1, 1)
+
+    def phases(self) -> list[Phase]:
+        """Critic and identity classifier, the penalty on their gradients, then the encoders and the generator."""
+        s = self.settings
+        betas = (0.5, 0.999) if s.networks == "published" else (0.0, 0.99)
+        judges: list[nn.Module] = [self.critic, self.classifier]
+        phases = [Phase("judges", judges, self.judge_loss, betas=betas)]
+        if s.penalty_weight > 0:
+            phases.append(Phase("penalty", judges, self.penalty_loss, every=s.penalty_every, betas=betas))
+        makers = [self.identity, self.attributes, self.generator]
+        return [*phases, Phase("generator", makers, self.generator_loss, betas=betas)]
+
+    # The terms of the objective
+
+    def _join(self, identity: Tensor, attributes: Tensor) -> Tensor:
+        return self.generator(torch.cat([identity, attributes], 1))
+
+    def _make(self, batch: Batch, attribute_faces: Tensor) -> tuple[Tensor, Person, Tensor, Tensor]:
+        """Recombined faces, who the identity faces are, means and log variances of attribute codes."""
+        person = self.identity(batch.faces)
+        mean, log_variance = self.attributes(attribute_faces)
+        # Printed is z = mean + r exp(e), which does not fit the printed divergence: there exp(e) is the variance.
+        code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        identity = person.code if self.settings.rebuilding_identity else person.code.detach()
+        return self._join(identity, code), person, mean, log_variance
+
+    def recognition_loss(self, logits: Tensor, subjects: Tensor) -> Tensor:
+        """Cross-entropy of who faces are (N, most_people), subjects (N,), -1 where unknown; those do not count."""
+        nobody = torch.arange(logits.shape[1], device=logits.device) >= self.people
+        each = F.cross_entropy(logits.float().masked_fill(nobody, -1e4), subjects.clamp_min(0), reduction="none")
+        return _mean_of(each, subjects >= 0)
+
+    def judge_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Tell real attribute faces from recombined ones, and people from one another."""
+        strength = self.settings.critic_augmentation
+        subjects, partners, _ = _asked_for(batch)
+        with torch.no_grad():
+            made, *_ = self._make(batch, partners)
+        seen = augment_for_critic(torch.cat([partners, made.float()]), strength)
+        critic = losses.critic_loss(*self.critic(seen).logits.float().chunk(2))
+        faces = augment_for_critic(batch.faces, strength)
+        classifier = self.recognition_loss(self.classifier(faces).logits, subjects)
+        return critic + classifier, {"critic": critic, "classifier": classifier}
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Hold the gradients of the critic's answer, and of the identity classifier's for who a real face is."""
+        s = self.settings
+        subjects, *_ = _asked_for(batch)
+
+        def judge(faces: Tensor) -> Tensor:
+            named = self.classifier(faces).logits.log_softmax(1).gather(1, subjects.clamp_min(0)[:, None])[:, 0]
+            # One sign for each face, drawn evenly: on average the penalty is the sum of the two squared gradients.
+            sign = torch.randint(0, 2, named.shape, device=named.device) * 2 - 1
+            return self.critic(faces).logits.float()[:, 0] + sign * named * (subjects >= 0)
+
+        penalty = losses.r1_penalty(judge, augment_for_critic(batch.faces, s.critic_augmentation))
+        return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Look like the attribute face, be the identity face's person, and know people apart.
+
+        `change`, how far results are from the identity faces, is for the log alone.
+        """
+        s = self.settings
+        subjects, partners, same = _asked_for(batch)
+        made, person, mean, log_variance = self._make(batch, partners)
+        with torch.no_grad():
+            look, who = self.critic(partners).features, self.classifier(batch.faces).code
+            # Partners may be of no known expression, the faces themselves are of one.
+            self.expressions.learn(self.attributes(batch.faces)[0], batch.conditions)
+        opinion = self.critic(made)
+        shown = self.classifier(made).code
+        share = torch.where(same, 1.0, s.cross_weight)
+        feature_share = torch.where(same, 1.0, s.cross_feature_weight)
+        terms = {
+            "kl": losses.kl_to_standard_normal(mean, log_variance),
+            "pixel": (share * losses.half_squared_distance(made, partners)).mean(),
+            "feature": (feature_share * losses.half_squared_distance(opinion.features, look)).mean(),
+            "person": _mean_of(losses.half_squared_distance(shown, who), subjects >= 0),
+        }
+        terms = {name: term / batch.faces[0].numel() for name, term in terms.items()}
+        terms["recognition"] = self.recognition_loss(person.logits, subjects)
+        loss = (
+            s.kl_weight * terms["kl"]
+            + s.pixel_weight * terms["pixel"]
+            + s.feature_weight * terms["feature"]
+            + s.person_weight * terms["person"]
+            + s.recognition_weight * terms["recognition"]
+        )
+        if s.adversarial_weight > 0:
+            terms["adversarial"] = losses.generator_loss(opinion.logits.float())
+            loss = loss + s.adversarial_weight * terms["adversarial"]
+        terms["change"] = F.l1_loss(made.detach().float(), batch.faces)
+        return loss, terms
+
+
+def _mean_of(each: Tensor, counted: Tensor) -> Tensor:
+    """Mean of the numbers (N,) that count (N,), 0 where none does."""
+    return (each * counted).sum() / counted.sum().clamp_min(1)
+
+
+def _asked_for(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """People, attribute faces, and where these are the same picture."""
+    if batch.subjects is None or batch.partners is None or batch.same_picture is None:
+        raise EmoaugError(NEEDS_PEOPLE.format(count=0))
+    return batch.subjects, batch.partners, batch.same_picture

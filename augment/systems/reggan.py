@@ -1,0 +1,457 @@
+"""RegGAN: a regression in closed form changes the expression, and a small adversarial network makes a photograph of it.
+
+Sources: Akram, Khan, Mahmood, "Improving GAN Generalization for Facial Expression Synthesis", Multimedia Tools and
+Applications 2026 (arXiv 2603.15648), for the two parts; Khan et al., "Masked Linear Regression for Learning Local
+Receptive Fields for Facial Expression Synthesis", IJCV 2020 (arXiv 2011.09104), for the regression: one ridge
+regression per output pixel, channel and expression, each seeing a small window of the source.
+
+Where the sources are silent, this is our reading. The regression towards an expression learns from every pair of
+pictures of one person of which the second shows it, whatever the first shows: a face's own expression need not be
+known. Blends blend the regressions. Pixels are taken from [-1, 1] to [0, 1] and clamped; the regression's source
+instead stretches the contrast of each picture before and after, which changes faces that need no change. The refining
+network is the small one of US-GAN (the same authors' earlier model), which adds to its input; its objective has the
+distance to the paired picture besides the adversarial and the attribute term.
+
+`paper` keeps what is published; `compact` changes what small data needs. Its regression shrinks towards the source
+instead of towards black, and sees each pair several times, flipped, moved and lit as training faces are: on 60 people
+this was nearer to the wanted picture on new people, exactly aligned or not. Its network also sees the source, and
+decides, at half the side, how much of the regression to take and what to add: at full side, after few steps, it painted
+stripes that the critics took for teeth. Its critic is regularised, conditional and augmented.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment import losses
+from augment.networks import Opinion, PatchCritic, ResidualBlock, UpStage, augment_for_critic, tile
+from emoaug import EmoaugError
+
+from .base import Batch, Phase, Progress, SystemInfo, Translator
+
+if TYPE_CHECKING:
+    from augment.training_data import TrainingFaces
+
+
+@dataclass(frozen=True)
+class RegGANSettings:
+    """Regression, networks and objective of RegGAN."""
+
+    size: int = 64
+    """Side of the faces, pixels."""
+    receptive_field: Literal[1, 3, 5, 7] = 3
+    """Side of the window of the source that each pixel of the regression sees, pixels."""
+    ridge_penalty: float = 0.4
+    """Weight of the squared norm of a pixel's weights, bias included, against the squared error summed over pairs."""
+    shrink_towards: Literal["nothing", "source"] = "source"
+    """What the regression gives where the pairs say nothing: black, or the source's own pixel."""
+    variations: int = 6
+    """How many times each pair enters the regression, each time flipped, moved and lit anew; 0 takes it as it is."""
+    most_pairs: int = 500
+    """Most pairs that the regression towards one expression learns from, before their variations."""
+    width: int = 24
+    """Channels of the refining network's first layer; they double with each halving."""
+    residual_blocks: int = 2
+    """Residual blocks of the refining network, at a quarter of the side."""
+    kernel: int = 5
+    """Side of its first and last convolutions, pixels."""
+    upsampling: Literal["shuffle", "transposed"] = "shuffle"
+    """How it doubles the side: a convolution and a pixel shuffle, or a transposed 4×4 convolution."""
+    sees_source: bool = True
+    """Whether it sees the source beside the regression."""
+    coarse: bool = True
+    """Whether it decides at half the side, and what it decides is enlarged: fine detail is the regression's and the
+    source's own, and single pixels, which a critic hardly sees, are not painted."""
+    free_colours: bool = False
+    """Whether what it adds has a colour of its own; else it has a brightness of its own and the hue that is there,
+    stronger or paler. Free colours end as red lips, which the critic takes for an expression."""
+    gated: bool = True
+    """Whether it decides for each pixel how much of the regression to take and how much of the source."""
+    critic_width: int = 32
+    """Channels of the critic's first layer; they double with each halving."""
+    critic_depth: int = 4
+    """Halvings in the critic."""
+    critic_leak: float = 0.2
+    """Slope of the critic's leaky ReLUs below zero."""
+    conditional_critic: bool = True
+    """Whether real or made is asked for each expression apart, and a real face under a wrong expression counts as made.
+    """
+    fine_weight: float = 0.5
+    """Weight of smaller patches looking real, whatever their expression; 0 judges large patches only."""
+    adversarial: Literal["logistic", "hinge", "wasserstein"] = "logistic"
+    """Form of the adversarial terms."""
+    adversarial_weight: float = 0.5
+    """Weight of looking real to the critic."""
+    penalty: Literal["r1", "wgan-gp"] = "r1"
+    """What holds the critic's gradient."""
+    penalty_weight: float = 0.2
+    """Weight of that penalty."""
+    penalty_every: int = 8
+    """Steps between two penalties; the weight is multiplied by it."""
+    generator_every: int = 1
+    """Critic updates for one update of the refining network."""
+    critic_augmentation: float = 0.15
+    """Strength of the differentiable augmentation of what the critic sees, 0 to 1."""
+    attribute_weight: float = 0.1
+    """Weight of the expression that the critic reads off the face."""
+    pair_weight: float = 4.0
+    """Weight of the distance to the paired picture."""
+    pair_blur: int = 2
+    """Side of the squares over which both are averaged for that distance, pixels; 1 compares pixels."""
+    source_weight: float = 0.25
+    """Weight of the distance to the source."""
+    variation_weight: float = 1.0
+    """Weight of the unevenness of what the network adds."""
+
+    def __post_init__(self) -> None:
+        halvings = 2 ** max(2, self.critic_depth)
+        if self.critic_depth < 2 or self.size % halvings or self.size < 2 * halvings:
+            raise EmoaugError(
+                f"size is {self.size} and critic_depth {self.critic_depth}; the depth is 2 or more, and the size is a "
+                f"multiple of {halvings} for this one, from {2 * halvings} on"
+            )
+        if self.receptive_field not in (1, 3, 5, 7):
+            raise EmoaugError(f"receptive_field is {self.receptive_field}; it is 1, 3, 5 or 7 pixels")
+        if not self.ridge_penalty > 0:
+            raise EmoaugError(f"ridge_penalty is {self.ridge_penalty}; it is above 0")
+        if self.variations < 0:
+            raise EmoaugError(f"variations is {self.variations}; it is 0 or more")
+        for name in ("most_pairs", "width", "critic_width", "penalty_every", "generator_every", "pair_blur"):
+            if getattr(self, name) < 1:
+                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+
+
+class LocalRidge:
+    """One ridge regression per output pixel and channel, solved from its normal equations.
+
+    Each output pixel i sees the side × side window of the source around it and a bias, and its weights are
+    w_i = (X_i^T X_i + penalty I)^-1 X_i^T t_i over the pairs. Outside the picture the window is 0, so the ridge gives
+    weights of exactly 0 there. Neighbouring windows overlap: the sums over pairs of products of two source pixels are
+    kept once for every pixel and distance, not once for every window, and pairs can be added a few at a time.
+
+    Args:
+        shape: channels, height and width of the pictures.
+        side: of the window, pixels, odd.
+
+    Source: Khan et al., IJCV 2020, the closed form of masked regression.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], side: int) -> None:
+        self.shape, self.side, self.pairs = shape, side, 0
+        channels, height, width = shape
+        self.padded = (channels, height + side - 1, width + side - 1)
+        zeros = torch.zeros
+        # The pixel at a distance (dy, dx), below or to the right: the others follow from symmetry.
+        distances = [(dy, dx) for dy in range(side) for dx in range(-side + 1 if dy else 0, side)]
+        self.products = {distance: zeros(self.padded, dtype=torch.float64) for distance in distances}
+        self.source_sum = zeros(self.padded, dtype=torch.float64)
+        self.window_target = zeros((side * side, *shape), dtype=torch.float64)
+        self.target_sum = zeros(shape, dtype=torch.float64)
+
+    @property
+    def taps(self) -> list[tuple[int, int]]:
+        """Offset of each pixel of a window from its upper left, row by row."""
+        return [(y, x) for y in range(self.side) for x in range(self.side)]
+
+    def add(self, sources: Tensor, targets: Tensor) -> None:
+        """Add pairs of pictures, (N, C, H, W) each."""
+        _, height, width = self.padded
+        _, rows, columns = self.shape
+        padded = F.pad(sources.double(), (self.side // 2,) * 4)
+        # One pair at a time stays in the processor's cache; all at once would go through memory for every distance.
+        for source, target in zip(padded, targets.double(), strict=True):
+            for (dy, dx), total in self.products.items():
+                left, right = max(0, -dx), width - max(0, dx)
+                here = (slice(None), slice(0, height - dy), slice(left, right))
+                there = source[:, dy:, left + dx : right + dx]
+                total[here].addcmul_(source[here], there)
+            for total, (y, x) in zip(self.window_target, self.taps, strict=True):
+                total.addcmul_(source[:, y : y + rows, x : x + columns], target)
+            self.source_sum += source
+            self.target_sum += target
+        self.pairs += len(sources)
+
+    def solve(self, penalty: float) -> Tensor:
+        """Weights (side² + 1, C, H, W) float64: the window row by row, then the bias, which is penalised too."""
+        channels, height, width = self.shape
+        weights = torch.empty(self.side**2 + 1, *self.shape, dtype=torch.float64)
+        band = max(1, 2**22 // (width * len(weights) ** 2))
+        for channel in range(channels):
+            for top in range(0, height, band):
+                rows = slice(top, min(height, top + band))
+                weights[:, channel, rows] = self._solve_rows(channel, rows, penalty)
+        return weights
+
+    def _solve_rows(self, channel: int, rows: slice, penalty: float) -> Tensor:
+        count, width = rows.stop - rows.start, self.shape[2]
+
+        def at(tap: tuple[int, int], padded: Tensor) -> Tensor:
+            return padded[channel, rows.start + tap[0] : rows.stop + tap[0], tap[1] : tap[1] + width]
+
+        size = self.side**2 + 1
+        gram = torch.empty(size, size, count, width, dtype=torch.float64)
+        for i, one in enumerate(self.taps):
+            for j, other in enumerate(self.taps[i:], i):
+                gram[i, j] = gram[j, i] = at(one, self.products[other[0] - one[0], other[1] - one[1]])
+            gram[i, -1] = gram[-1, i] = at(one, self.source_sum)
+        gram[-1, -1] = self.pairs
+        moments = torch.cat([self.window_target[:, channel, rows], self.target_sum[None, channel, rows]])
+        matrices = gram.flatten(2).permute(2, 0, 1).contiguous()
+        matrices.diagonal(dim1=1, dim2=2).add_(penalty)
+        solved = torch.cholesky_solve(moments.flatten(1).T.unsqueeze(2), torch.linalg.cholesky(matrices))
+        return solved.squeeze(2).T.reshape(size, count, width)
+
+
+class LocalRegression(nn.Module):
+    """Applies the regressions: faces (N, 3, S, S) in [-1, 1] and conditions (N, K) to faces in [-1, 1].
+
+    A condition's regressions are added up as changes of the source, so that blends blend and no condition is no change.
+    Before it is fitted, every regression is the identity.
+    """
+
+    weights: Tensor
+    """(side² + 1, K, 3 S S): the window row by row, then the bias; of pixels in [0, 1]."""
+
+    def __init__(self, classes: int, size: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        weights = torch.zeros(side**2 + 1, classes, 3 * size * size)
+        weights[side**2 // 2] = 1
+        self.register_buffer("weights", weights)
+
+    def set_weights(self, label: int, weights: Tensor) -> None:
+        """Take the regression (side² + 1, 3, S, S) towards one entry of the condition."""
+        self.weights[:, label].copy_(weights.flatten(1))
+
+    def forward(self, faces: Tensor, condition: Tensor) -> Tensor:
+        """Regress faces."""
+        # A sum of ten products, some of them large and of either sign, is not for bf16.
+        with torch.autocast(faces.device.type, enabled=False):
+            pixels, condition = (faces.float() + 1) / 2, condition.float()
+            height, width = pixels.shape[-2:]
+            padded = F.pad(pixels, (self.side // 2,) * 4)
+
+            def blend(tap: int) -> Tensor:
+                return (condition @ self.weights[tap]).view(pixels.shape)
+
+            result = pixels * (1 - condition.sum(1)).view(-1, 1, 1, 1) + blend(self.side**2)
+            for tap in range(self.side**2):
+                y, x = divmod(tap, self.side)
+                result = result + blend(tap) * padded[:, :, y : y + height, x : x + width]
+            return result.clamp(0, 1) * 2 - 1
+
+
+class RefiningNetwork(nn.Module):
+    """Regressed faces, source faces (N, 3, S, S) each and conditions (N, K) to faces (N, 3, S, S).
+
+    Source: the generator of US-GAN: StarGAN's with one residual block and a skip from input to output.
+    """
+
+    def __init__(self, settings: RegGANSettings, classes: int) -> None:
+        super().__init__()
+        s = self.settings = settings
+        channels = (6 if s.sees_source else 3) + classes
+        padding = s.kernel // 2
+
+        def block(convolution: nn.Module, out: int) -> list[nn.Module]:
+            return [convolution, nn.InstanceNorm2d(out, affine=True), nn.ReLU(inplace=True)]
+
+        layers = block(nn.Conv2d(channels, s.width, s.kernel, padding=padding, bias=False), s.width)
+        channels = s.width
+        for _ in range(2):
+            layers += block(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False), 2 * channels)
+            channels *= 2
+        layers += [ResidualBlock(channels) for _ in range(s.residual_blocks)]
+        for _ in range(1 if s.coarse else 2):
+            channels //= 2
+            if s.upsampling == "shuffle":
+                layers.append(UpStage(2 * channels, channels))
+            else:
+                layers += block(nn.ConvTranspose2d(2 * channels, channels, 4, 2, 1, bias=False), channels)
+        self.layers = nn.Sequential(*layers)
+        self.change = nn.Conv2d(channels, 3 if s.free_colours else 2, s.kernel, padding=padding, bias=False)
+        self.gate = nn.Conv2d(channels, 1, s.kernel, padding=padding) if s.gated else None
+        # The start is the regression with little added to it; from noise on top of it the way back would be long.
+        nn.init.normal_(self.change.weight, std=0.1 / (s.kernel * channels**0.5))
+
+    def forward(self, regressed: Tensor, source: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Refine regressed faces: the result, not clamped, and what was added."""
+        seen = [regressed, source] if self.settings.sees_source else [regressed]
+        x = self.layers(torch.cat([*seen, tile(condition, source.shape[-1]).to(source.dtype)], 1))
+        change, base = self._enlarged(torch.tanh(self.change(x).float())), regressed
+        if self.gate is not None:
+            base = source + self._enlarged(torch.sigmoid(self.gate(x).float() + 1)) * (regressed - source)
+        if not self.settings.free_colours:
+            hue = base - base.mean(1, keepdim=True)
+            change = change[:, :1] + change[:, 1:] * hue
+        return base + change, change
+
+    def _enlarged(self, maps: Tensor) -> Tensor:
+        if not self.settings.coarse:
+            return maps
+        return F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class RegGAN(Translator):
+    """Improving GAN Generalization for Facial Expression Synthesis; see the module's docstring."""
+
+    name = "reggan"
+    info = SystemInfo(
+        title="RegGAN",
+        paper="Akram et al., Improving GAN Generalization for Facial Expression Synthesis, 2026, arXiv 2603.15648",
+        needs="aligned faces of people who each show at least two expressions, with subjects",
+    )
+    settings_class = RegGANSettings
+    configurations: ClassVar[dict[str, Any]] = {
+        "compact": RegGANSettings(),
+        "paper": RegGANSettings(
+            size=128,
+            shrink_towards="nothing",
+            variations=0,
+            width=64,
+            residual_blocks=1,
+            kernel=7,
+            upsampling="transposed",
+            sees_source=False,
+            coarse=False,
+            free_colours=True,
+            gated=False,
+            critic_width=64,
+            critic_depth=6,
+            critic_leak=0.01,
+            conditional_critic=False,
+            fine_weight=0,
+            adversarial="wasserstein",
+            adversarial_weight=1,
+            penalty="wgan-gp",
+            penalty_weight=10,
+            penalty_every=1,
+            generator_every=5,
+            critic_augmentation=0,
+            attribute_weight=1,
+            pair_weight=1,
+            pair_blur=1,
+            source_weight=0,
+            variation_weight=0,
+        ),
+    }
+    partners = "same subject"
+    settings: RegGANSettings
+
+    def __init__(self, condition_names: tuple[str, ...], settings: RegGANSettings | None = None) -> None:
+        super().__init__(condition_names, settings or RegGANSettings())
+        s, classes = self.settings, len(self.condition_names)
+        self.regression = LocalRegression(classes, s.size, s.receptive_field)
+        self.network = RefiningNetwork(s, classes)
+        self.critic = PatchCritic(
+            channels=3,
+            size=s.size,
+            width=s.critic_width,
+            depth=s.critic_depth,
+            maps=classes if s.conditional_critic else 1,
+            attributes=classes,
+            fine=s.fine_weight > 0,
+            leak=s.critic_leak,
+        )
+
+    def averaged_modules(self) -> dict[str, nn.Module]:
+        """The regressions' weights and the network that refines what they give."""
+        return {"regression": self.regression, "network": self.network}
+
+    def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
+        """Change the expression of faces (N, 3, size, size) in [-1, 1] to conditions (N, K) in [0, 1]."""
+        self.check(faces, condition)
+        return self._refined(faces, condition).clamp(-1, 1)
+
+    def _refined(self, faces: Tensor, condition: Tensor) -> Tensor:
+        return self.network(self.regression(faces, condition), faces, condition)[0]
+
+    @torch.no_grad()
+    def fit(self, data: TrainingFaces) -> None:
+        """Solve the regression towards every expression that somebody shows besides another."""
+        data.check_partners(self.partners)
+        s, generator = self.settings, torch.Generator().manual_seed(0)
+        for label in range(len(self.condition_names)):
+            rows, partners = data.pairs.towards(label, s.most_pairs)
+            if not len(rows):
+                continue
+            ridge = LocalRidge((3, s.size, s.size), s.receptive_field)
+            for _ in range(max(1, s.variations)):
+                for some, others in zip(rows.split(64), partners.split(64), strict=True):
+                    faces, wanted = data.pictures_of(some, others, generator if s.variations else None)
+                    faces, wanted = (faces.double() + 1) / 2, (wanted.double() + 1) / 2
+                    ridge.add(faces, wanted - faces if s.shrink_towards == "source" else wanted)
+            weights = ridge.solve(s.ridge_penalty)
+            if s.shrink_towards == "source":
+                weights[s.receptive_field**2 // 2] += 1
+            self.regression.set_weights(label, weights)
+
+    def phases(self) -> list[Phase]:
+        """Critic, its gradient penalty, then the refining network; the regression was solved before."""
+        s = self.settings
+        betas = (0.5, 0.999) if s.adversarial == "wasserstein" else (0.0, 0.99)
+        return [
+            Phase("critic", [self.critic], self.critic_loss, betas=betas),
+            Phase("penalty", [self.critic], self.penalty_loss, every=s.penalty_every, betas=betas),
+            Phase("generator", [self.network], self.generator_loss, every=s.generator_every, betas=betas),
+        ]
+
+    # The terms of the objective
+
+    def _judge(self, faces: Tensor, condition: Tensor) -> Opinion:
+        return self.critic(augment_for_critic(faces, self.settings.critic_augmentation), condition)
+
+    def critic_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Tell real faces from refined ones, and read the expression off the real."""
+        s = self.settings
+        with torch.no_grad():
+            result = self._refined(batch.faces, batch.targets)
+        adversarial, attribute = losses.patch_critic_loss(
+            self._judge,
+            (batch.faces, batch.conditions),
+            (result, batch.targets),
+            kind=s.adversarial,
+            fine_weight=s.fine_weight,
+            wrong_conditions=s.conditional_critic,
+        )
+        return adversarial + s.attribute_weight * attribute, {"critic": adversarial, "critic_attribute": attribute}
+
+    def penalty_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Hold the critic's gradient: R1 at real faces, or WGAN-GP between real and refined ones."""
+        s = self.settings
+        if s.penalty == "r1":
+            seen = augment_for_critic(batch.faces, s.critic_augmentation)
+            penalty = losses.patch_r1_penalty(self.critic, (seen, batch.conditions), s.fine_weight)
+        else:
+            with torch.no_grad():
+                result = self._refined(batch.faces, batch.targets)
+            penalty = losses.gradient_penalty(
+                lambda faces: self.critic(faces, batch.conditions).patches, batch.faces, result
+            )
+        return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Look real, show the target, and be near to the paired picture and to the source."""
+        s = self.settings
+        assert batch.partners is not None
+        with torch.no_grad():
+            regressed = self.regression(batch.faces, batch.targets)
+        result, added = self.network(regressed, batch.faces, batch.targets)
+        terms = {}
+        terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
+            self._judge, (result, batch.targets), kind=s.adversarial, fine_weight=s.fine_weight
+        )
+        terms["pair"] = losses.blurred_l1(result, batch.partners, s.pair_blur)
+        terms["change"] = F.l1_loss(result, batch.faces)
+        loss = s.adversarial_weight * terms["adversarial"] + s.attribute_weight * terms["attribute"]
+        loss = loss + s.pair_weight * terms["pair"] + s.source_weight * terms["change"]
+        if s.variation_weight > 0:
+            terms["variation"] = losses.total_variation(added)
+            loss = loss + s.variation_weight * terms["variation"]
+        terms["regression_pair"] = F.l1_loss(regressed, batch.partners)
+        return loss, terms

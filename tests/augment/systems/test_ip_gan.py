@@ -1,0 +1,257 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from augment.systems.base import Progress
+from augment.systems.ip_gan import IPGAN, ExpressionCodes
+from augment.training import Trainer, TrainingSettings, train
+from augment.training_data import TrainingFaces
+from emoaug import EmoaugError
+from tests.drawn_dataset import draw_dataset
+
+from .test_registry import build, make_batch
+
+SMALL = {"size": 32, "width": 4, "widest": 16, "judge_width": 4, "identity": 8, "latent": 6, "most_people": 20}
+
+
+def small(**changes) -> IPGAN:
+    torch.manual_seed(0)
+    return IPGAN(("a", "b", "c"), replace(IPGAN.configurations["compact"], **(SMALL | changes)))
+
+
+def training_faces(subjects: list[int] | None) -> TrainingFaces:
+    n = 4 if subjects is None else len(subjects)
+    known = None if subjects is None else torch.tensor(subjects)
+    return TrainingFaces(
+        torch.zeros(n, 3, 32, 32, dtype=torch.uint8), torch.arange(n) % 3, torch.zeros(n, 478, 2), 3, subjects=known
+    )
+
+
+def test_published_configuration_has_the_stated_networks_and_weights():
+    with torch.device("meta"):
+        paper = IPGAN(tuple("abcdefg"), IPGAN.configurations["paper"])
+    s = paper.settings
+    weights = (s.kl_weight, s.pixel_weight, s.cross_weight, s.feature_weight, s.person_weight, s.recognition_weight)
+    assert weights == (1, 1, 0.1, 1, 1, 1)
+    assert s.adversarial_weight == 0
+    resnet = 21_797_672 - 513 * 1000
+    assert sum(p.numel() for p in paper.identity.parameters()) == resnet + 513 * 10_000
+    assert sum(p.numel() for p in paper.attributes.parameters()) == resnet + 513 * 2 * 1024
+
+
+def test_published_networks_train_and_recombine():
+    torch.manual_seed(0)
+    settings = replace(IPGAN.configurations["paper"], size=64, most_people=20)
+    translator, batch = IPGAN(("a", "b", "c"), settings), make_batch(n=2)
+    batch = replace(batch, faces=F.interpolate(batch.faces, 64), partners=F.interpolate(batch.partners, 64))
+    for phase in translator.phases():
+        loss, _ = phase.loss(batch, Progress(0, 10))
+        loss.backward()
+        assert loss.isfinite()
+    with torch.inference_mode():
+        assert translator.eval().recombine(batch.faces, batch.partners).shape == batch.faces.shape
+
+
+@pytest.mark.parametrize(
+    ("subjects", "count"), [(None, 0), ([-1, -1, -1, -1], 0), ([0, 0, 0, -1], 1)], ids=["none", "unknown", "one"]
+)
+def test_faces_of_fewer_than_two_named_people_are_an_error_that_says_what_to_do(subjects, count):
+    with pytest.raises(EmoaugError, match=f"here are {count}.*--subject-pattern"):
+        small().fit(training_faces(subjects))
+
+
+def test_more_people_than_the_settings_allow_are_an_error():
+    with pytest.raises(EmoaugError, match="has 20 people, and most_people is 19"):
+        small(most_people=19).fit(training_faces(list(range(20))))
+
+
+def test_unknown_people_and_numbers_that_nobody_has_do_not_count_in_recognition():
+    translator = small()
+    translator.fit(training_faces([0, 1, 4, -1]))
+    logits, subjects = torch.randn(5, 20), torch.tensor([4, -1, 0, -1, 1])
+    known = subjects >= 0
+    expected = F.cross_entropy(logits[known][:, :5], subjects[known])
+    torch.testing.assert_close(translator.recognition_loss(logits, subjects), expected)
+    assert translator.recognition_loss(logits, torch.full((5,), -1)) == 0
+
+
+def test_generator_loss_is_the_weighted_sum_of_its_terms():
+    weights = {"kl": 2, "pixel": 3, "feature": 5, "person": 7, "recognition": 11, "adversarial": 13}
+    translator = small(**{f"{name}_weight": float(weight) for name, weight in weights.items()})
+    loss, terms = translator.generator_loss(make_batch(), Progress(0, 10))
+    torch.testing.assert_close(loss, sum(weight * terms[name] for name, weight in weights.items()))
+    assert all(terms[name] > 0 for name in weights)
+
+
+def test_a_look_from_another_picture_counts_a_tenth():
+    batch, terms = make_batch(), []
+    for same in ([True] * 4, [False] * 4, [True, True, False, False]):
+        torch.manual_seed(1)
+        now = small(cross_feature_weight=0.25).generator_loss(
+            replace(batch, same_picture=torch.tensor(same)), Progress(0, 10)
+        )
+        terms.append({name: term.item() for name, term in now[1].items()})
+    assert terms[1]["pixel"] == pytest.approx(0.1 * terms[0]["pixel"], rel=1e-5)
+    assert terms[1]["feature"] == pytest.approx(0.25 * terms[0]["feature"], rel=1e-5)
+    assert terms[1]["pixel"] < terms[2]["pixel"] < terms[0]["pixel"]
+
+
+def test_pixel_term_is_the_published_norm_over_the_number_of_pixel_values():
+    translator, batch = small(), replace(make_batch(), same_picture=torch.tensor([True, False, False, True]))
+    torch.manual_seed(3)
+    terms = translator.generator_loss(batch, Progress(0, 10))[1]
+    torch.manual_seed(3)
+    with torch.no_grad():
+        made = translator._make(batch, batch.partners)[0]
+    each = [0.5 * (a - b).square().sum().item() for a, b in zip(made, batch.partners, strict=True)]
+    expected = (each[0] + 0.1 * each[1] + 0.1 * each[2] + each[3]) / 4 / (3 * 32 * 32)
+    assert terms["pixel"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_identity_faces_of_unknown_people_ask_for_no_person():
+    batch, translator = make_batch(), small()
+    nobody = torch.full((4,), -1)
+    terms = translator.generator_loss(replace(batch, subjects=nobody), Progress(0, 10))[1]
+    assert terms["person"] == 0
+    assert terms["recognition"] == 0
+    assert terms["pixel"] > 0
+    judged = translator.judge_loss(replace(batch, subjects=nobody), Progress(0, 10))[1]
+    assert judged["classifier"] == 0
+    # Who the attribute faces are is asked nowhere.
+    values = []
+    for partner_subjects in (nobody, torch.arange(4)):
+        torch.manual_seed(1)
+        values.append(small().generator_loss(replace(batch, partner_subjects=partner_subjects), Progress(0, 10))[0])
+    assert torch.equal(*values)
+
+
+@pytest.mark.parametrize("rebuilding", [False, True])
+def test_published_identity_encoder_learns_from_names_alone(rebuilding):
+    translator = small(rebuilding_identity=rebuilding)
+    loss, terms = translator.generator_loss(make_batch(), Progress(0, 10))
+    weight = translator.identity.people.weight, translator.identity.code.weight
+    whole = torch.autograd.grad(loss, weight, retain_graph=True)
+    names = torch.autograd.grad(translator.settings.recognition_weight * terms["recognition"], weight)
+    torch.testing.assert_close(whole[0], names[0])
+    assert torch.allclose(whole[1], names[1], rtol=1e-4, atol=1e-9) != rebuilding
+
+
+def test_a_batch_without_people_is_an_error():
+    with pytest.raises(EmoaugError, match="named people"):
+        small().generator_loss(replace(make_batch(), subjects=None), Progress(0, 10))
+
+
+def test_mean_codes_follow_the_faces_of_each_expression():
+    g = torch.Generator().manual_seed(0)
+    expressions, kept = ExpressionCodes(3, 5, 0.9), [None, None, None]
+    for classes in ([0, 0, 1], [1, 1, 0], [0, 0, 0]):
+        codes, index = torch.randn(3, 5, generator=g), torch.tensor(classes)
+        expressions.learn(codes, F.one_hot(index, 3).float())
+        for c in set(classes):
+            now = codes[index == c].mean(0)
+            kept[c] = now if kept[c] is None else 0.9 * kept[c] + 0.1 * now
+    torch.testing.assert_close(expressions.means[:2], torch.stack(kept[:2]))
+    assert expressions.known.tolist() == [True, True, False]
+
+
+def test_a_moved_code_has_the_mean_asked_for_where_means_differ_and_stays_itself_elsewhere():
+    g = torch.Generator().manual_seed(0)
+    expressions = ExpressionCodes(3, 8, 0.9)
+    expressions.learn(torch.randn(3, 8, generator=g), torch.eye(3))
+    codes = torch.randn(2, 8, generator=g)
+    conditions = torch.tensor([[0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
+    moved = expressions.move(codes, conditions).numpy()
+    means = expressions.means.numpy()
+    # An orthonormal base of the differences of means, by QR.
+    base, _ = np.linalg.qr((means[1:] - means[:1]).T)
+    target = np.stack([means[2], (means[0] + means[1]) / 2])
+    np.testing.assert_allclose(moved @ base, target @ base, atol=1e-5)
+    rest = np.eye(8) - base @ base.T
+    np.testing.assert_allclose(moved @ rest, codes.numpy() @ rest, atol=1e-5)
+
+
+def test_codes_stay_while_no_expression_is_known():
+    codes = torch.randn(2, 8)
+    assert torch.equal(ExpressionCodes(3, 8, 0.9).move(codes, torch.eye(3)[:2]), codes)
+
+
+def test_recombined_faces_depend_on_both_sources_and_on_nothing_else():
+    translator, batch = build("ip-gan").eval(), make_batch()
+    with torch.inference_mode():
+        result = translator.recombine(batch.faces, batch.partners)
+        assert result.shape == batch.faces.shape
+        assert result.dtype == torch.float32
+        assert result.abs().max() <= 1
+        assert torch.equal(result, translator.recombine(batch.faces, batch.partners))
+        assert (result - translator.recombine(batch.faces.flip(0), batch.partners)).abs().mean() > 1e-3
+        assert (result - translator.recombine(batch.faces, batch.partners.flip(0))).abs().mean() > 1e-3
+
+
+def test_recombining_faces_of_wrong_shapes_is_an_error():
+    translator, faces = small(), torch.zeros(2, 3, 32, 32)
+    for one, other in ((faces[:1], faces), (faces, faces[..., :16]), (faces[..., :16], faces[..., :16])):
+        with pytest.raises(EmoaugError, match="takes two of one shape \\(N, 3, 32, 32\\)"):
+            translator.recombine(one, other)
+
+
+def test_training_lowers_what_the_generator_minimises():
+    translator, batch = small(), replace(make_batch(n=6), same_picture=torch.ones(6, dtype=torch.bool))
+    # Smooth pictures: a code has no room for noise.
+    faces = F.interpolate(batch.faces[..., :4, :4], 32, mode="bicubic").clamp(-1, 1)
+    batch = replace(batch, faces=faces, partners=faces)
+    phases = [(p, torch.optim.Adam([w for m in p.modules for w in m.parameters()], 5e-3)) for p in translator.phases()]
+    lines = []
+    for step in range(30):
+        for phase, optimizer in phases:
+            optimizer.zero_grad()
+            loss, terms = phase.loss(batch, Progress(step, 30))
+            loss.backward()
+            optimizer.step()
+        lines.append((terms["pixel"].item(), terms["recognition"].item()))
+    for first, last in zip(lines[0], lines[-1], strict=True):
+        assert last < 0.8 * first
+
+
+def test_a_stopped_run_resumes_with_the_same_weights_and_people(tmp_path, monkeypatch):
+    faces = draw_dataset(tmp_path / "faces")
+    settings = replace(IPGAN.configurations["compact"], **SMALL)
+    training = TrainingSettings(
+        steps=8, batch_size=4, sample_every=8, save_every=4, device="cpu", precision="32-true", learning_rate=2e-3
+    )
+    train(faces, tmp_path / "whole", "ip-gan", settings, training)
+    step = Trainer._one_step
+
+    def stopped(self):
+        if self.step == 6:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(Trainer, "_one_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(faces, tmp_path / "parts", "ip-gan", settings, training)
+    monkeypatch.setattr(Trainer, "_one_step", step)
+    train(faces, tmp_path / "parts", "ip-gan", settings, training)
+    whole, parts = (
+        torch.load(tmp_path / name / "state" / "state.pt", weights_only=True)["weights"] for name in ("whole", "parts")
+    )
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert whole["people"] == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 40}, "multiple of 16"),
+        ({"networks": "published", "size": 64}, "published networks have 512"),
+        ({"matched_levels": 5}, "matched_levels is 5"),
+        ({"mean_decay": 1.0}, "mean_decay"),
+        ({"most_people": 1}, "most_people is 1"),
+    ],
+)
+def test_impossible_settings_are_named(changes, message):
+    with pytest.raises(EmoaugError, match=message):
+        replace(IPGAN.configurations["compact"], **changes)

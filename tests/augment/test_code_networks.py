@@ -1,0 +1,100 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from augment.code_networks import (
+    CodeNorm,
+    FaceDecoder,
+    FaceEncoder,
+    FaceJudge,
+    PublishedClassifier,
+    PublishedCritic,
+    PublishedDecoder,
+    googlenet_features,
+    resnet34_features,
+)
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("size", [32, 48, 64, 128])
+def test_faces_become_codes_of_the_said_length_and_codes_become_faces(size):
+    encoder, decoder = FaceEncoder(size, 4, 16, 4), FaceDecoder(6, size, 4, 16, 4)
+    assert encoder(torch.zeros(2, 3, size, size)).shape == (2, encoder.length)
+    faces = decoder(torch.randn(2, 6))
+    assert faces.shape == (2, 3, size, size)
+    assert faces.abs().max() <= 1
+
+
+def test_every_stage_of_the_decoder_sees_the_code():
+    torch.manual_seed(0)
+    decoder = FaceDecoder(6, 32, 4, 16, 3)
+    code = torch.randn(1, 6)
+    x = decoder.first(code).view(-1, *decoder.start)
+    for stage in decoder.stages:
+        assert (stage(x, code) - stage(x, -code)).abs().max() > 1e-3
+        x = stage(x, code)
+
+
+def test_code_norm_is_group_norm_scaled_and_shifted_by_the_code():
+    torch.manual_seed(0)
+    layer = CodeNorm(16, 5)
+    x, code = torch.randn(3, 16, 4, 4), torch.randn(3, 5)
+    for i in range(3):
+        weights = layer.affine.weight @ code[i] + layer.affine.bias
+        expected = F.group_norm(x[i : i + 1], 8, 1 + weights[:16], weights[16:])
+        torch.testing.assert_close(layer(x, code)[i : i + 1], expected)
+
+
+@pytest.mark.parametrize("matched", [1, 2, 4])
+def test_a_judge_s_features_are_the_outputs_of_its_last_levels(matched):
+    torch.manual_seed(0)
+    judge = FaceJudge(32, 4, 4, 3, matched)
+    faces = torch.randn(2, 3, 32, 32)
+    seen, x = [], faces
+    for level in judge.levels:
+        x = level(x)
+        seen.append(x.flatten(1))
+    features, logits = judge(faces)
+    torch.testing.assert_close(features, torch.cat(seen[4 - matched :], 1))
+    torch.testing.assert_close(logits, F.linear(seen[-1], judge.answer.weight, judge.answer.bias))
+    assert judge.feature_length == features.shape[1]
+
+
+def test_published_networks_have_the_published_parameter_counts():
+    with torch.device("meta"):
+        generator, critic, classifier = PublishedDecoder(256 + 530, 128), PublishedCritic(128), PublishedClassifier(530)
+        (googlenet, wide), (resnet, deep) = googlenet_features(), resnet34_features()
+    # Two dense layers to 1024, then the transposed convolutions, each of the former with batch norm but the last.
+    channels, kernels = (256, 256, 256, 128, 92, 64, 3), (3, 3, 5, 5, 5, 5)
+    convolutions = sum(a * b * k * k + b for (a, b), k in zip(pairwise(channels), kernels, strict=True))
+    dense = (786 * 1024 + 1024) + (1024 * 1024 + 1024)
+    assert count(generator) == dense + convolutions + 2 * (1024 + 1024 + 256 + 256 + 128 + 92 + 64)
+    maps = (3, 64, 128, 256, 512)
+    convolutions = sum(a * b * 25 + b for a, b in pairwise(maps))
+    assert count(critic) == convolutions + 2 * (128 + 256 + 512) + 512 * 64 + 1
+    # AlexNet has 61,100,840 parameters, GoogLeNet 6,624,904 and ResNet-34 21,797,672, with 1000 classes each.
+    assert count(classifier) == 61_100_840 - 4097 * 1000 + 4097 * 530
+    assert (count(googlenet), wide) == (6_624_904 - 1025 * 1000, 1024)
+    assert (count(resnet), deep) == (21_797_672 - 513 * 1000, 512)
+
+
+def test_published_networks_take_and_give_faces_and_say_how_long_their_features_are():
+    torch.manual_seed(0)
+    generator, critic, classifier = (
+        PublishedDecoder(7, 64).eval(),
+        PublishedCritic(64).eval(),
+        PublishedClassifier(4).eval(),
+    )
+    faces = generator(torch.randn(2, 7))
+    assert faces.shape == (2, 3, 64, 64)
+    assert faces.abs().max() <= 1
+    for judge, answers in ((critic, 1), (classifier, 4)):
+        features, logits = judge(faces)
+        assert features.shape == (2, judge.feature_length)
+        torch.testing.assert_close(logits, F.linear(features, judge.answer.weight, judge.answer.bias))
+        assert logits.shape == (2, answers)

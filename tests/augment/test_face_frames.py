@@ -1,0 +1,55 @@
+"""Which part of a picture changes, and what of it stays."""
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from augment.transforms import AugmentedDataset
+from emoaug import EmoaugError
+from tests.augment.drawn_face import draw_face as draw_large_face
+from tests.augment.drawn_face import model_path
+from tests.augment.expression_transforms import Faces, always, brighter
+
+
+def test_fine_detail_stays_where_the_face_does_not_change():
+    stripes = (torch.arange(96) % 2 * 0.2 + 0.3).expand(3, 96, 96).contiguous()
+    made, _ = always(brighter())(stripes, 0)
+    assert torch.allclose(made[:, :20], stripes[:, :20], atol=1e-6)
+    # In the middle the stripes, which the system did not see, have given way to what it made.
+    assert torch.allclose(made[:, 44:52, 44:52], torch.tensor(0.6), atol=1e-3)
+
+
+def test_a_wide_picture_changes_in_its_middle_square_only():
+    picture = torch.full((3, 24, 60), 0.3)
+    made, _ = always(brighter())(picture, 0)
+    changed = (made - picture).abs().amax((0, 1)) > 1e-6
+    assert changed.nonzero().flatten().tolist() == list(range(26, 34))
+    assert torch.allclose(made[:, 8:16, 26:34], torch.tensor(0.5))
+
+
+def test_the_face_is_found_and_only_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOAUG_MODELS", str(model_path().parent))
+    picture = np.full((300, 420, 3), 90, np.uint8)
+    picture[30:286, 150:406] = draw_large_face()
+    transform = always(brighter(), find_face=True)
+    made, label = transform(PIL.Image.fromarray(picture), 0)
+    changed = (np.asarray(made, int) - picture).max(2) > 20
+    rows, columns = np.nonzero(changed)
+    # The middle third of the aligned square, around the drawn face's cheeks and nose.
+    assert label in (1, 2)
+    assert abs(columns.mean() - 278) < 12
+    assert abs(rows.mean() - 176) < 20
+    assert np.array_equal(np.asarray(made)[:, :130], picture[:, :130])
+    nobody = (PIL.Image.fromarray(np.full((80, 80, 3), 90, np.uint8)), 0)
+    assert transform(nobody) is nobody
+
+
+def test_a_search_for_faces_before_the_workers_are_forked_is_an_error_and_no_endless_wait(tiny, monkeypatch):
+    monkeypatch.setenv("EMOAUG_MODELS", str(model_path().parent))
+    data = AugmentedDataset(Faces(2), v2.Compose([v2.ToImage(), always(tiny, find_face=True)]))
+    data[0]
+    with pytest.raises(EmoaugError, match='multiprocessing_context="spawn"'):
+        list(DataLoader(data, num_workers=1, multiprocessing_context="fork"))
