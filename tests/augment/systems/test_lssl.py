@@ -47,7 +47,7 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
         LSSL.configurations["compact"],
         **{"size": 32, "output": output, "critic_augmentation": 0.0, "ramp": 0.5, "agreement_weight": 5.0},
         **{"attribute_weight": 2.0, "bidirectional_weight": 3.0, "identity_weight": 5.0, "parsing_weight": 7.0},
-        **{"flow_weight": 11.0, "mask_weight": 13.0, "adversarial_weight": 17.0},
+        **{"flow_weight": 11.0, "mask_weight": 13.0, "mask_smoothness_weight": 19.0, "adversarial_weight": 17.0},
     )
     torch.manual_seed(0)
     translator = LSSL(("a", "b", "c"), settings)
@@ -60,6 +60,7 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
     )
     if output == "composed":
         expected = expected + 5 * terms["agreement"] + 11 * terms["flow"] + 13 * terms["mask"]
+        expected = expected + 19 * terms["mask_smoothness"]
     torch.testing.assert_close(loss, expected)
 
 
