@@ -40,7 +40,7 @@ def test_a_short_training_moves_the_mouths_of_held_out_people_both_ways(tmp_path
     held = set(sorted(faces.table.subject.unique())[::7])
     split = ["test" if subject in held else "train" for subject in faces.table.subject]
     faces = replace(faces, table=faces.table.assign(split=split))
-    training = TrainingSettings(steps=600, sample_every=600)
+    training = TrainingSettings(steps=1000, sample_every=1000)
     translator = load_translator(
         train(faces, tmp_path / "run", "lssl", get_system("lssl").configurations["compact"], training)
     )
@@ -52,5 +52,5 @@ def test_a_short_training_moves_the_mouths_of_held_out_people_both_ways(tmp_path
         with torch.inference_mode():
             after = translator.translate(before, translator.condition([target] * len(before)))
         change = direction * (smiles(landmarker, after) - smiles(landmarker, before)).mean()
-        assert change > 0.1, f"{source} to {target}"
-        assert (after - before).abs().mean() < 0.05  # the same picture, but for the expression
+        assert change > 0.2, f"{source} to {target}"
+        assert (after - before).abs().mean() < 0.04  # the same picture, but for the expression
