@@ -72,13 +72,14 @@ def soft_cross_entropy(logits: Tensor, condition: Tensor) -> Tensor:
 
     Args:
         logits: (N, K).
-        condition: (N, K) in [0, 1]; each row is divided by its sum.
+        condition: (N, K) in [0, 1]; each row is divided by its sum, and a row of zeros does not count.
 
     Returns:
-        Scalar, mean over samples.
+        Scalar, mean over the samples that count; 0 when none does.
     """
-    wanted = condition / condition.sum(1, keepdim=True).clamp_min(1e-6)
-    return -(wanted * F.log_softmax(logits, 1)).sum(1).mean()
+    total = condition.sum(1, keepdim=True)
+    wanted = condition / total.clamp_min(1e-6)
+    return -(wanted * F.log_softmax(logits, 1)).sum() / (total > 0).sum().clamp_min(1)
 
 
 def total_variation(field: Tensor) -> Tensor:

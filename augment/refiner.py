@@ -215,7 +215,8 @@ class Refiner(Translator):
         fine = losses.critic_loss(
             self.fine_critic(own, batch.conditions).patches, self.fine_critic(made, batch.targets).patches
         )
-        attribute = labelled_cross_entropy(opinion.attributes, batch.attributes)
+        assert batch.attributes is not None
+        attribute = losses.soft_cross_entropy(opinion.attributes, batch.attributes)
         return coarse + self.settings.fine_weight * fine + attribute, {
             "critic": coarse,
             "critic_fine": fine,
@@ -257,7 +258,8 @@ class Refiner(Translator):
         terms = {"adversarial": adversarial, "fine": fine}
         loss = s.adversarial_weight * (adversarial + s.fine_weight * fine)
         if s.attribute_weight > 0:
-            terms["attribute"] = labelled_cross_entropy(opinion.attributes, batch.attributes)
+            assert batch.attributes is not None
+            terms["attribute"] = losses.soft_cross_entropy(opinion.attributes, batch.attributes)
             loss = loss + s.attribute_weight * terms["attribute"]
         if s.bidirectional_weight > 0:
             terms["cycle"] = F.l1_loss(self.network(result, batch.conditions), batch.faces)
@@ -271,19 +273,3 @@ class Refiner(Translator):
             terms["self_regularisation"] = F.l1_loss(flat_light(result), flat_light(batch.faces))
             loss = loss + s.self_regularisation_weight * terms["self_regularisation"]
         return loss, terms
-
-
-def labelled_cross_entropy(logits: Tensor, attributes: Tensor | None) -> Tensor:
-    """Cross-entropy of the faces whose attributes are known.
-
-    Args:
-        logits: (N, A).
-        attributes: (N, A) in [0, 1], a row of zeros where unknown; None when none is known.
-
-    Returns:
-        Scalar, mean over the labelled; 0 when there are none.
-    """
-    if attributes is None:
-        return logits.sum() * 0
-    each = -(attributes * F.log_softmax(logits, 1)).sum(1)
-    return each.sum() / (attributes.sum(1) > 0).sum().clamp_min(1)

@@ -14,7 +14,8 @@ from augment.generation import GenerateSettings, generate
 from augment.plans import PlanSettings, build_plan
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
-from augment.simulation.behaviour import ExpressionSource, MeasuredExpressions, Prototypes
+from augment.simulation.behaviour import ExpressionSource, Prototypes
+from augment.simulation.measured import MeasuredExpressions
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system

@@ -21,8 +21,6 @@ from augment.simulation.mannerisms import (
     both_sides,
     lean,
 )
-from augment.simulation.mannerisms import draw_mannerisms as draw_mannerisms
-from augment.simulation.measured import MeasuredExpressions as MeasuredExpressions
 from emoaug import EmoaugError
 
 FAINTEST = 0.4

@@ -18,7 +18,8 @@ from torch import Tensor
 from augment.devices import seed_from
 from augment.faces import EYES, PHILTRUM
 from augment.plans import row_seeds
-from augment.simulation.behaviour import ExpressionSource, Prototypes, draw_mannerisms
+from augment.simulation.behaviour import ExpressionSource, Prototypes
+from augment.simulation.mannerisms import draw_mannerisms
 from emoaug import EmoaugError
 
 DEFAULT_EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")

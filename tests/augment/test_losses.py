@@ -100,3 +100,11 @@ def test_blurred_distance_forgives_a_shift_and_keeps_a_difference_of_light():
     assert losses.blurred_l1(one, shifted, 8) < 0.15 * losses.blurred_l1(one, shifted, 1)
     assert losses.blurred_l1(one, one + 0.25, 8).item() == pytest.approx(0.25, rel=1e-4)
     torch.testing.assert_close(losses.blurred_l1(one, shifted, 1), (one - shifted).abs().mean())
+
+
+def test_cross_entropy_counts_the_labelled_only():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0]])
+    attributes = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    expected = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 1]))
+    assert torch.allclose(losses.soft_cross_entropy(logits, attributes), expected)
+    assert losses.soft_cross_entropy(logits, torch.zeros(3, 2)) == 0

@@ -2,7 +2,7 @@
 
 import torch
 
-from augment.refiner import DOMAINS, Refiner, RefinerSettings, flat_light, labelled_cross_entropy
+from augment.refiner import DOMAINS, Refiner, RefinerSettings, flat_light
 from augment.systems import Batch, Progress
 
 SMALL = RefinerSettings(size=32, expressions=3, width=8, residual_blocks=1, critic_width=8, critic_depth=3)
@@ -37,15 +37,6 @@ def test_flat_light_does_not_see_brightness_or_contrast():
     # The small constant in the denominator, which keeps flat skin flat, leaves a trace of the contrast.
     assert torch.allclose(flat_light(faces), flat_light(1.4 * faces), rtol=0.1)
     assert not torch.allclose(flat_light(faces), flat_light(faces.flip(3)), atol=0.5)
-
-
-def test_cross_entropy_counts_the_labelled_only():
-    logits = torch.tensor([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0]])
-    attributes = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
-    expected = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 1]))
-    assert torch.allclose(labelled_cross_entropy(logits, attributes), expected)
-    assert labelled_cross_entropy(logits, torch.zeros(3, 2)) == 0
-    assert labelled_cross_entropy(logits, None) == 0
 
 
 def test_every_term_of_weight_zero_is_left_out():

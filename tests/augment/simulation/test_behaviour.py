@@ -6,11 +6,8 @@ import torch
 
 from augment.action_units import BLENDSHAPE_NAMES, PROTOTYPES, feasible, from_action_units
 from augment.expressions import CANONICAL
-from augment.simulation.behaviour import (
-    draw_expression,
-    draw_mannerisms,
-    expression_array,
-)
+from augment.simulation.behaviour import draw_expression, expression_array
+from augment.simulation.mannerisms import draw_mannerisms
 from emoaug import EmoaugError
 
 

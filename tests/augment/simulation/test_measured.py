@@ -9,7 +9,7 @@ from augment.action_units import BLENDSHAPE_NAMES
 from augment.faces import FaceMeasures, read_measures, write_measures
 from augment.folders import write_metadata
 from augment.pictures import encode_png, write_bytes
-from augment.simulation.behaviour import Mannerisms
+from augment.simulation.mannerisms import Mannerisms
 from augment.simulation.measured import MeasuredExpressions, complete
 from emoaug import EmoaugError
 
