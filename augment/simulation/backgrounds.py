@@ -12,26 +12,35 @@ from augment.simulation.canvas import blur
 _WORK = 96
 """Side that backgrounds are drawn at, pixels; they are out of focus, so this is enough for every size."""
 
+Backdrop = tuple[tuple[float, ...], tuple[float, ...]]
+"""Linear RGB on the left and on the right."""
+
 _Painter = Callable[[np.random.Generator], np.ndarray]
 
 
-def background(generators: Sequence[torch.Generator], size: int) -> Tensor:
+def background(
+    generators: Sequence[torch.Generator], size: int, backdrops: Sequence[Backdrop | None] | None = None
+) -> Tensor:
     """Draw backgrounds.
 
     Args:
         generators: one a picture, on the CPU.
         size: side, pixels.
+        backdrops: plain ones where a picture has one; None draws anything.
 
     Returns:
         Linear RGB in [0, 1], (N, 3, size, size). The same generator gives the same scene at every size.
     """
-    pictures = np.stack([_draw(generator, size) for generator in generators])
+    wanted = backdrops or [None] * len(generators)
+    pictures = np.stack([_draw(generator, size, plain) for generator, plain in zip(generators, wanted, strict=True)])
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
 
 
-def _draw(generator: torch.Generator, size: int) -> np.ndarray:
+def _draw(generator: torch.Generator, size: int, plain: Backdrop | None) -> np.ndarray:
     """Draw one background, (size, size, 3) float32."""
     rng = np.random.default_rng(int(torch.randint(2**31 - 1, (), generator=generator)))
+    if plain is not None:
+        return np.clip(cv2.resize(_ramp(rng, plain), (size, size), interpolation=cv2.INTER_LINEAR), 0, 1)
     painters: tuple[_Painter, ...] = (_paper, _spotlight, _bokeh, _room, _shelves, _outdoors, _plaster)
     weights = np.array([0.14, 0.2, 0.13, 0.17, 0.1, 0.14, 0.12])
     picture = painters[rng.choice(len(painters), p=weights)](rng)
@@ -41,6 +50,15 @@ def _draw(generator: torch.Generator, size: int) -> np.ndarray:
     picture = picture * np.exp(fall[0] * x + fall[1] * y)[..., None]
     resized = cv2.resize(picture.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
     return np.clip(resized, 0, 1)
+
+
+def _ramp(rng: np.random.Generator, colours: Backdrop) -> np.ndarray:
+    """From one colour on the left to another on the right, a little uneven and a little darker below."""
+    y, x = _grid()
+    share = ((x + 1) / 2)[..., None]
+    left, right = (np.asarray(colour, np.float32) for colour in colours)
+    uneven = np.exp(0.04 * _clouds(rng, 5) - rng.uniform(0, 0.1) * y)[..., None]
+    return ((left * (1 - share) + right * share) * uneven).astype(np.float32)
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from augment.devices import seed_from
 from augment.faces import EYES, PHILTRUM
 from augment.plans import row_seeds
 from augment.simulation.behaviour import ExpressionSource, Prototypes
-from augment.simulation.mannerisms import draw_mannerisms
+from augment.simulation.mannerisms import Draw, draw_mannerisms
 from emoaug import EmoaugError
+
+if TYPE_CHECKING:
+    from augment.simulation.surroundings import Surroundings
 
 DEFAULT_EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 """The expressions that most datasets label."""
@@ -104,6 +107,8 @@ class Place:
     """Light from everywhere, linear RGB."""
     camera: dict[str, float]
     """Exposure (stops), warmth, blur (shares of the side), noise, vignette, JPEG quality and whether it is grey."""
+    backdrop: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Linear RGB of a plain backdrop on the left and on the right; None for a background drawn from its seed."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +135,19 @@ class Scene:
     """Light, background and camera."""
 
 
-def draw_scene(settings: SceneSettings, row: int, source: ExpressionSource | None = None) -> Scene:
-    """Draw the scene of one row; it depends on the settings, the source and the row only.
+def draw_scene(
+    settings: SceneSettings,
+    row: int,
+    source: ExpressionSource | None = None,
+    surroundings: Surroundings | None = None,
+) -> Scene:
+    """Draw the scene of one row; it depends on what is given here only.
 
     Args:
         settings: what the scenes are like.
         row: number of the picture, from 0.
         source: where expressions come from; by default their action-unit prototypes.
+        surroundings: photographs that give poses, backdrops and light; by default the settings' ranges do.
     """
     subject = row // settings.per_subject
     label = label_of(settings, row)
@@ -149,11 +160,11 @@ def draw_scene(settings: SceneSettings, row: int, source: ExpressionSource | Non
     mannerisms = draw_mannerisms(_generator(settings.seed, "mannerisms", subject), settings.spread)
     expression = (source or Prototypes()).draw(label, generator, settings.spread, mannerisms)
 
-    pose = _pose(settings, label, usual, generator)
+    pose = surroundings.draw_pose(label, Draw(generator)) if surroundings else _pose(settings, label, usual, generator)
     shot = _generator(settings.seed, "session", subject) if in_session else generator
     near, far = settings.distance
     distance = near * (far / near) ** _uniform(shot)
-    place = draw_place(shot, settings)
+    place = surroundings.draw_place(shot, settings) if surroundings else draw_place(shot, settings)
     targets = _targets(settings.jitter, generator)
     return Scene(row, seed, subject, label, expression, pose, round(distance, 2), targets, place)
 
@@ -182,12 +193,14 @@ def appearance_generator(settings: SceneSettings, subject: int) -> torch.Generat
     return _generator(settings.seed, "appearance", subject)
 
 
-def draw_place(generator: torch.Generator, settings: SceneSettings) -> Place:
+def draw_place(generator: torch.Generator, settings: SceneSettings, steepness: float | None = None) -> Place:
     """Draw light, background and camera.
 
     Args:
         generator: source of every draw.
         settings: of which `spread` and `grey` are read.
+        steepness: how much lighter the right side of faces is than the left, in [-1, 1] from a bare lamp on the left
+            to one on the right; by default any.
     """
     spread = settings.spread
     side = 1.0 if _uniform(generator) < 0.5 else -1.0
@@ -195,6 +208,10 @@ def draw_place(generator: torch.Generator, settings: SceneSettings) -> Place:
     azimuth = side * _within(generator, 10.0, 10.0 + 65.0 * min(spread, 1.2))
     elevation = _within(generator, -5.0 * spread, 25.0 + 30.0 * min(spread, 1.5))
     contrast = _within(generator, 0.15, 0.15 + 0.55 * min(spread, 1.4))
+    if steepness is not None:
+        side = math.copysign(1.0, steepness)
+        azimuth = 75.0 * steepness + 6.0 * _normal(generator)
+        contrast = 0.15 + (contrast - 0.15) * (0.3 + 0.7 * abs(steepness))
     warmth = _normal(generator) * 0.12 * spread
     key = _tint(contrast * 1.15, warmth)
     fill = _tint((1 - contrast) * _within(generator, 0.05, 0.35), -0.5 * warmth)

@@ -26,6 +26,7 @@ from augment.simulation.behaviour import ExpressionSource, Prototypes, known_lab
 from augment.simulation.morphable import FaceModel, load_face_model
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulation_work import SimulateSettings, SimulationJob, take_all
+from augment.simulation.surroundings import Surroundings
 from emoaug import __version__
 
 KIND = "emoaug simulate"
@@ -68,6 +69,7 @@ def simulate(
     scenes: SceneSettings | None = None,
     settings: SimulateSettings | None = None,
     source: ExpressionSource | None = None,
+    surroundings: Surroundings | None = None,
 ) -> SimulateSummary:
     """Simulate faces and write them as a dataset folder, framed as `emoaug align` frames.
 
@@ -83,6 +85,7 @@ def simulate(
         scenes: what to show; defaults to `SceneSettings()`. Its expressions may be written in any known spelling.
         settings: defaults to `SimulateSettings()`.
         source: where expressions come from; by default their action-unit prototypes.
+        surroundings: photographs that give poses, backdrops and light; by default the scene settings do.
 
     Raises:
         EmoaugError: an expression that the source does not know, no such face model, or the folder holds something
@@ -96,7 +99,7 @@ def simulate(
     device = choose_device(settings.device)
     model = load_face_model(settings.face_model)
     out = Path(out)
-    identity = _identity(scenes, settings, source, model, device)
+    identity = _identity(scenes, settings, source, surroundings, model, device)
     finished = _finished(out, identity)
     if finished is not None:
         return finished
@@ -114,7 +117,7 @@ def simulate(
         }
         write_run(out, KIND, run)
         remove_temporary_files(out)
-        job = SimulationJob(out, scenes, settings, source, device)
+        job = SimulationJob(out, scenes, settings, source, surroundings, device)
         take_all(job)
         summary = _write_tables(job)
         result = {name: value for name, value in asdict(summary).items() if name not in ("out", "already_done")}
@@ -151,7 +154,12 @@ def _write_tables(job: SimulationJob) -> SimulateSummary:
 
 
 def _identity(
-    scenes: SceneSettings, settings: SimulateSettings, source: ExpressionSource, model: FaceModel, device: str
+    scenes: SceneSettings,
+    settings: SimulateSettings,
+    source: ExpressionSource,
+    surroundings: Surroundings | None,
+    model: FaceModel,
+    device: str,
 ) -> dict[str, Any]:
     """Everything that decides what the files of a run are, as JSON values."""
     digest = hashlib.sha256()
@@ -165,6 +173,7 @@ def _identity(
         "device": device,
         "face_model": digest.hexdigest(),
         "expression_source": source.fingerprint(),
+        "surroundings": surroundings.fingerprint() if surroundings else None,
     }
     return dict(json.loads(json.dumps(identity)))
 

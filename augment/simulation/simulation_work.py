@@ -24,6 +24,7 @@ from augment.simulation.behaviour import ExpressionSource
 from augment.simulation.morphable import FaceModel, load_face_model
 from augment.simulation.scenes import SceneSettings, describe, draw_scene
 from augment.simulation.studio import take_pictures
+from augment.simulation.surroundings import Surroundings
 from augment.workers import cores, worker_pool
 from emoaug import EmoaugError
 
@@ -65,6 +66,7 @@ class SimulationJob:
     scenes: SceneSettings
     settings: SimulateSettings
     source: ExpressionSource
+    surroundings: Surroundings | None
     device: str
 
     @property
@@ -94,7 +96,8 @@ class SimulationJob:
         """Render a chunk, write its pictures and note what is known of them."""
         # The whole chunk also at the end of a run, so that a picture does not depend on the count.
         drawn = [
-            draw_scene(self.scenes, row, self.source) for row in range(number * self.chunk, (number + 1) * self.chunk)
+            draw_scene(self.scenes, row, self.source, self.surroundings)
+            for row in range(number * self.chunk, (number + 1) * self.chunk)
         ]
         model = _model_on(self.settings.face_model, self.device)
         with torch.inference_mode():

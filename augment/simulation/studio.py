@@ -104,7 +104,9 @@ def _take(
         surface,
         camera,
         _lights(places).to(device),
-        background([_seeded(place.background_seed) for place in places], size).to(device),
+        background([_seeded(place.background_seed) for place in places], size, [place.backdrop for place in places]).to(
+            device
+        ),
         size,
         folds=surface.wrinkle_strength(expression, model.expression_names),
         shadow=self_shadow(model),

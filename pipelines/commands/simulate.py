@@ -13,6 +13,7 @@ from augment.simulation.measured import MeasuredExpressions
 from augment.simulation.scenes import DEFAULT_EXPRESSIONS, SceneSettings
 from augment.simulation.simulate import simulate
 from augment.simulation.simulation_work import SimulateSettings
+from augment.simulation.surroundings import Surroundings
 from pipelines.arms import words
 
 
@@ -25,6 +26,9 @@ class Options:
     measured: Path | None = None
     """Folder of aligned faces: draw the expressions from what was measured on its labelled training faces, and by
     default show the expressions that it has. Otherwise they are drawn from published action units."""
+    like: Path | None = None
+    """Folder of aligned faces: hold heads, and choose backdrops, light and greyness, as on its training photographs.
+    Otherwise they vary as the settings say. Best before refining."""
     settings: Annotated[SimulateSettings, tyro.conf.arg(name="")] = field(default_factory=SimulateSettings)
     scenes: Annotated[SceneSettings, tyro.conf.arg(name="")] = field(default_factory=SceneSettings)
 
@@ -38,4 +42,5 @@ def run(options: Options) -> None:
         if tuple(expressions) == DEFAULT_EXPRESSIONS:
             expressions = list(source.labels)
     scenes = replace(options.scenes, expressions=tuple(expressions))
-    print(simulate(options.out, scenes, options.settings, source))
+    surroundings = None if options.like is None else Surroundings.from_folder(options.like)
+    print(simulate(options.out, scenes, options.settings, source, surroundings))

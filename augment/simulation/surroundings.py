@@ -1,0 +1,101 @@
+"""Head poses, backdrops and light as photographs of a dataset have them, so that renders are like these to begin with.
+
+A rendered face that stands where no photograph of the dataset stands is told from one by that alone, and a refiner
+then has to repaint what need not have been wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from augment.faces import read_measures
+from augment.folders import FaceTable, load_faces, read_faces
+from augment.simulation.mannerisms import Draw
+from augment.simulation.photograph import from_srgb
+from augment.simulation.scenes import Place, SceneSettings, draw_place
+from emoaug import EmoaugError
+
+_CORNER = 0.12
+"""Side of the two upper corners that a backdrop is read off, shares of the picture's side."""
+_CHEEKS = ((0.4, 0.75), (0.24, 0.46), (0.54, 0.76))
+"""Rows, and columns left and right, of the cheeks of an aligned face, shares of its side."""
+_STEEPEST = 0.9
+"""Logarithm of the ratio of light on both cheeks under a bare lamp from the side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What N photographs show beside faces; scenes draw from them."""
+
+    labels: np.ndarray
+    """The expression of each, (N,) str: heads are held differently with different ones."""
+    pose: np.ndarray
+    """Yaw, pitch and roll of the head, (N, 3), degrees."""
+    backdrop: np.ndarray
+    """Linear RGB of the left and the right upper corner, (N, 2, 3) in [0, 1]."""
+    slope: np.ndarray
+    """Logarithm of the light on the right cheek, as seen, over that on the left, (N,)."""
+    grey: np.ndarray
+    """Whether the photograph is grey, (N,) bool."""
+
+    @classmethod
+    def from_folder(cls, folder: Path, faces: FaceTable | None = None) -> Surroundings:
+        """Read them off the training faces of a folder that `emoaug align` wrote.
+
+        Args:
+            folder: the aligned dataset.
+            faces: its table, if it has been read.
+
+        Raises:
+            EmoaugError: no face in the folder that may be learnt from has been measured.
+        """
+        faces = faces or read_faces(folder)
+        faces = faces.select(faces.for_training())
+        measures = read_measures(faces.root, list(faces.table.file_name))
+        known = np.isfinite(measures.pose).all(1) if measures is not None else np.zeros(0, bool)
+        if measures is None or not known.any():
+            raise EmoaugError(
+                f"{folder}: no measured faces (faces.npz) that may be learnt from; run: emoaug align {folder} OUT"
+            )
+        pixels = torch.from_numpy(load_faces(faces.select(known), None))
+        light = from_srgb(pixels.float() / 255)
+        side = pixels.shape[-1]
+        corner = max(1, round(_CORNER * side))
+        corners = [light[:, :, :corner, :corner], light[:, :, :corner, -corner:]]
+        (top, bottom), *columns = ((round(a * side), round(b * side)) for a, b in _CHEEKS)
+        left, right = (light[:, :, top:bottom, a:b].mean((1, 2, 3)).clamp(min=1e-3) for a, b in columns)
+        return cls(
+            labels=faces.table.label.to_numpy(str)[known],
+            pose=measures.pose[known],
+            backdrop=torch.stack([c.flatten(2).median(2).values for c in corners], 1).numpy(),
+            slope=(right / left).log().numpy(),
+            grey=(pixels.amax(1).int() - pixels.amin(1).int()).flatten(1).amax(1).numpy() <= 2,
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of everything that is drawn from."""
+        digest = hashlib.sha256()
+        for field in fields(self):
+            digest.update(np.ascontiguousarray(getattr(self, field.name)).tobytes())
+        return digest.hexdigest()
+
+    def draw_pose(self, label: str, draw: Draw) -> tuple[float, float, float]:
+        """Yaw, pitch and roll, degrees: nearly those of a photograph of the label, or of any if there is none."""
+        rows = np.flatnonzero(self.labels == label)
+        rows = rows if len(rows) else np.arange(len(self.labels))
+        yaw, pitch, roll = self.pose[rows[draw.pick(len(rows))]]
+        side = 1.0 if draw.uniform() < 0.5 else -1.0
+        moved = (side * yaw + draw.normal(2.0), pitch + draw.normal(1.5), side * roll + draw.normal(1.0))
+        return tuple(round(float(np.clip(angle, -60, 60)), 2) for angle in moved)  # type: ignore[return-value]
+
+    def draw_place(self, generator: torch.Generator, settings: SceneSettings) -> Place:
+        """A place with a photograph's backdrop, greyness and direction of light; see `scenes.draw_place`."""
+        row = Draw(generator).pick(len(self.labels))
+        place = draw_place(generator, settings, steepness=float(np.clip(self.slope[row] / _STEEPEST, -1, 1)))
+        left, right = (tuple(round(float(value), 4) for value in colour) for colour in self.backdrop[row])
+        return replace(place, backdrop=(left, right), camera={**place.camera, "grey": float(self.grey[row])})
