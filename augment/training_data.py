@@ -134,7 +134,15 @@ class TrainingFaces:
         return torch.full((len(rows),), -1) if self.subjects is None else self.subjects[rows]
 
     def _with_partners(self, batch: Batch, partners: Tensor, rows: Tensor, others: Tensor) -> Batch:
-        return replace(batch, partners=partners, partner_subjects=self._subjects(others), same_picture=rows == others)
+        labels = self.labels[others]
+        shown = nn.functional.one_hot(labels.clamp_min(0), self.classes).float() * (labels >= 0)[:, None]
+        return replace(
+            batch,
+            partners=partners,
+            partner_conditions=shown,
+            partner_subjects=self._subjects(others),
+            same_picture=rows == others,
+        )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Batch:
     the condition, a row of zeros where nothing is; subjects (N,) int64, who each face is, -1 where unknown.
 
     A system that asks for partners (`Translator.partners`) also gets partners (N, 3, H, W) float32 in [-1, 1], a second
-    face for each; partner_subjects (N,) int64; and same_picture (N,) bool, where face and partner are one picture.
+    face for each; partner_conditions (N, K) float32 in [0, 1], what each shows, a row of zeros where nobody knows;
+    partner_subjects (N,) int64; and same_picture (N,) bool, where face and partner are one picture.
     """
 
     faces: Tensor
@@ -38,6 +39,7 @@ class Batch:
     attributes: Tensor | None = None
     subjects: Tensor | None = None
     partners: Tensor | None = None
+    partner_conditions: Tensor | None = None
     partner_subjects: Tensor | None = None
     same_picture: Tensor | None = None
 

@@ -16,7 +16,8 @@ leaves far from the standard (Ghosh et al., "From Variational to Deterministic A
 penalty on the gradients of critic and classifier and augmentation of what they
 learn from, without which they know the training faces by heart and ask for changes that nobody sees; and faces
 translated to other expressions among those whose means are matched, since an expression left in the code would else
-come through.
+come through. A code learned from a few hundred faces does not hold a stranger, so translating adds to the source what
+the condition changes in the decoded picture.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class CVAEGANSettings:
     """Side of the faces, pixels."""
     latent: int = 48
     """Length of the code."""
+    output: Literal["changed", "decoded"] = "changed"
+    """What translating gives: `decoded` is the picture of the code under the wanted condition; `changed` is the source
+    plus that picture less the one under what the source shows."""
     noise: Literal["fitted", "standard"] = "fitted"
     """Codes of new faces: of the standard normal distribution, or of one fitted to the codes of training faces."""
     networks: Literal["residual", "published"] = "residual"
@@ -228,6 +232,7 @@ class CVAEGAN(Translator):
         "paper": CVAEGANSettings(
             size=128,
             latent=256,
+            output="decoded",
             noise="standard",
             networks="published",
             matched_levels=1,
@@ -278,7 +283,11 @@ class CVAEGAN(Translator):
         """
         self.check(faces, condition)
         shown = self.classifier(faces).logits.float().softmax(1)
-        return self._decode(self.encoder(faces, shown)[0], condition).float().clamp(-1, 1)
+        code = self.encoder(faces, shown)[0]
+        if self.settings.output == "decoded":
+            return self._decode(code, condition).float().clamp(-1, 1)
+        before, after = self._decode(code.repeat(2, 1), torch.cat([shown, condition])).float().chunk(2)
+        return (faces + after - before).clamp(-1, 1)
 
     def sample(self, condition: Tensor, generator: torch.Generator) -> Tensor:
         """Make new faces (N, 3, size, size) in [-1, 1] of nobody, with the expressions of condition (N, K).
@@ -319,8 +328,10 @@ class CVAEGAN(Translator):
         if self.settings.translated_too:
             codes.append(code)
             conditions.append(batch.targets)
-        faces = self._decode(torch.cat(codes), torch.cat(conditions))
-        return faces[: len(mean)], faces[len(mean) :], mean, log_variance
+        rebuilt, *made = self._decode(torch.cat(codes), torch.cat(conditions)).chunk(len(codes))
+        if self.settings.translated_too and self.settings.output == "changed":
+            made[-1] = batch.faces + made[-1] - rebuilt
+        return rebuilt, torch.cat(made), mean, log_variance
 
     def judge_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real faces from rebuilt ones and from those made for the targets; name the expression of real faces."""

@@ -16,12 +16,14 @@ step is here a coin's toss for each face, so that every batch has both.
 a person is, so the identity encoder also learns to help rebuild. Faces of two people have no picture to be compared
 with, so there the generator also gets a little of the usual log D term, and the critic's features, which at fine levels
 are nearly pixels, count less. Codes diverge at a smaller price, and critic and classifier have penalised gradients and
-see augmented faces.
+see augmented faces. Where the expression of an attribute face is known, the critic learns to read it and asks for it
+in the result: of everything a face of so few shows, pixels say least about expression.
 
 An expression is not an input of this system. `translate` keeps a face's own identity and attribute codes, but moves the
 attribute code, within the directions in which the mean codes of the training expressions differ, to the mean asked
 for; the means are part of the checkpoint. Pose and light so stay the source's as far as the code keeps them apart from
-expression. For a real exemplar's expression, with its look, use `recombine`.
+expression. In `compact` the result is the source plus what that move changes in the generated face, since codes learned
+from a few hundred faces do not hold a stranger. For a real exemplar's expression, with its look, use `recombine`.
 """
 
 from __future__ import annotations
@@ -68,6 +70,9 @@ class IPGANSettings:
     """Length of the attribute code."""
     most_people: int = 1000
     """The most people that training tells apart."""
+    output: Literal["changed", "decoded"] = "changed"
+    """What translating gives: `decoded` is the generated face; `changed` is the source plus that face less the one
+    generated with the attribute code unmoved."""
     networks: Literal["residual", "published"] = "residual"
     """`published` are near the paper's; the next five settings are for `residual` ones."""
     depth: int = 4
@@ -96,6 +101,9 @@ class IPGANSettings:
     """The same where the faces are not one picture, as a share."""
     person_weight: float = 3.0
     """Weight of the distance from the identity face in the identity classifier's features."""
+    attribute_weight: float = 0.02
+    """Weight of showing the attribute face's expression, where it is known, to the critic; the paper, which needs no
+    such labels, has no such term."""
     adversarial_weight: float = 0.01
     """Weight of looking real to the critic; the paper has no such term for the generator."""
     mean_decay: float = 0.95
@@ -241,6 +249,8 @@ class IPGAN(Translator):
             identity=512,
             latent=1024,
             most_people=10_000,
+            output="decoded",
+            attribute_weight=0,
             networks="published",
             matched_levels=1,
             recognition_weight=1,
@@ -268,7 +278,8 @@ class IPGAN(Translator):
         self.critic: FaceJudge | PublishedCritic
         if s.networks == "residual":
             self.generator = FaceDecoder(s.identity + s.latent, s.size, s.width, s.widest, s.depth)
-            self.critic = FaceJudge(s.size, s.judge_width, s.depth, 1, s.matched_levels)
+            answers = 1 + (len(self.condition_names) if s.attribute_weight > 0 else 0)
+            self.critic = FaceJudge(s.size, s.judge_width, s.depth, answers, s.matched_levels)
         else:
             self.generator = PublishedDecoder(s.identity + s.latent, s.size)
             self.critic = PublishedCritic(s.size)
@@ -303,8 +314,12 @@ class IPGAN(Translator):
         The means are those of the training faces of each expression; see the module's docstring.
         """
         self.check(faces, condition)
-        attributes = self.expressions.move(self.attributes(faces)[0], condition)
-        return self._join(self.identity(faces).code, attributes).float().clamp(-1, 1)
+        identity, own = self.identity(faces).code, self.attributes(faces)[0]
+        moved = self.expressions.move(own, condition)
+        if self.settings.output == "decoded":
+            return self._join(identity, moved).float().clamp(-1, 1)
+        before, after = self._join(identity.repeat(2, 1), torch.cat([own, moved])).float().chunk(2)
+        return (faces + after - before).clamp(-1, 1)
 
     def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
         """Give the people of one set of faces the look of another, both (N, 3, size, size) in [-1, 1]."""
@@ -355,10 +370,16 @@ class IPGAN(Translator):
         with torch.no_grad():
             made, *_ = self._make(batch, partners)
         seen = augment_for_critic(torch.cat([partners, made.float()]), strength)
-        critic = losses.critic_loss(*self.critic(seen).logits.float().chunk(2))
+        real, fake = self.critic(seen).logits.float().chunk(2)
+        critic = losses.critic_loss(real[:, :1], fake[:, :1])
         faces = augment_for_critic(batch.faces, strength)
         classifier = self.recognition_loss(self.classifier(faces).logits, subjects)
-        return critic + classifier, {"critic": critic, "classifier": classifier}
+        terms = {"critic": critic, "classifier": classifier}
+        loss = critic + classifier
+        if self.settings.attribute_weight > 0:
+            terms["critic_attribute"] = losses.soft_cross_entropy(real[:, 1:], _shown(batch))
+            loss = loss + terms["critic_attribute"]
+        return loss, terms
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Hold the gradients of the critic's answer, and of the identity classifier's for who a real face is."""
@@ -405,8 +426,11 @@ class IPGAN(Translator):
             + s.person_weight * terms["person"]
             + s.recognition_weight * terms["recognition"]
         )
+        if s.attribute_weight > 0:
+            terms["attribute"] = losses.soft_cross_entropy(opinion.logits[:, 1:].float(), _shown(batch))
+            loss = loss + s.attribute_weight * terms["attribute"]
         if s.adversarial_weight > 0:
-            terms["adversarial"] = losses.generator_loss(opinion.logits.float())
+            terms["adversarial"] = losses.generator_loss(opinion.logits[:, :1].float())
             loss = loss + s.adversarial_weight * terms["adversarial"]
         terms["change"] = F.l1_loss(made.detach().float(), batch.faces)
         return loss, terms
@@ -415,6 +439,12 @@ class IPGAN(Translator):
 def _mean_of(each: Tensor, counted: Tensor) -> Tensor:
     """Mean of the numbers (N,) that count (N,), 0 where none does."""
     return (each * counted).sum() / counted.sum().clamp_min(1)
+
+
+def _shown(batch: Batch) -> Tensor:
+    """What attribute faces show, (N, K); a row of zeros where nobody knows."""
+    assert batch.partner_conditions is not None
+    return batch.partner_conditions
 
 
 def _asked_for(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

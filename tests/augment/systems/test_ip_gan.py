@@ -79,7 +79,7 @@ def test_unknown_people_and_numbers_that_nobody_has_do_not_count_in_recognition(
 
 
 def test_generator_loss_is_the_weighted_sum_of_its_terms():
-    weights = {"kl": 2, "pixel": 3, "feature": 5, "person": 7, "recognition": 11, "adversarial": 13}
+    weights = {"kl": 2, "pixel": 3, "feature": 5, "person": 7, "recognition": 11, "adversarial": 13, "attribute": 17}
     translator = small(**{f"{name}_weight": float(weight) for name, weight in weights.items()})
     loss, terms = translator.generator_loss(make_batch(), Progress(0, 10))
     torch.testing.assert_close(loss, sum(weight * terms[name] for name, weight in weights.items()))
@@ -255,3 +255,21 @@ def test_a_stopped_run_resumes_with_the_same_weights_and_people(tmp_path, monkey
 def test_impossible_settings_are_named(changes, message):
     with pytest.raises(EmoaugError, match=message):
         replace(IPGAN.configurations["compact"], **changes)
+
+
+def test_attribute_faces_of_unknown_expression_ask_for_none():
+    translator, batch = small(attribute_weight=1.0), make_batch(n=4)
+    nothing = replace(batch, partner_conditions=torch.zeros_like(batch.partner_conditions))
+    terms = translator.generator_loss(nothing, Progress(0, 10))[1]
+    assert terms["attribute"] == 0
+    assert translator.judge_loss(nothing, Progress(0, 10))[1]["critic_attribute"] == 0
+    assert translator.generator_loss(batch, Progress(0, 10))[1]["attribute"] > 0
+
+
+def test_translating_to_the_code_that_a_face_has_changes_nothing():
+    translator, batch = small(output="changed").eval(), make_batch(n=4)
+    # With one mean for every expression there is no direction to move along.
+    translator.expressions.means.fill_(0.5)
+    translator.expressions.known.fill_(True)
+    with torch.inference_mode():
+        torch.testing.assert_close(translator.translate(batch.faces, batch.targets), batch.faces)

@@ -29,7 +29,17 @@ def make_batch(classes: int = 3, n: int = 4, landmarks: bool = True) -> Batch:
     targets = eye[(labels + 1) % classes]
     faces, partners = (torch.rand(n, 3, SIZE, SIZE, generator=g) * 2 - 1 for _ in range(2))
     who = torch.arange(n)
-    return Batch(faces, eye[labels], targets, points, None, who, partners, who, torch.zeros(n, dtype=torch.bool))
+    return Batch(
+        faces,
+        eye[labels],
+        targets,
+        points,
+        subjects=who,
+        partners=partners,
+        partner_conditions=targets,
+        partner_subjects=who,
+        same_picture=torch.zeros(n, dtype=torch.bool),
+    )
 
 
 def make_training_faces(people: int = 4, classes: int = 3) -> TrainingFaces:
