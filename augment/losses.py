@@ -87,6 +87,20 @@ def total_variation(field: Tensor) -> Tensor:
     return (field[..., 1:, :] - field[..., :-1, :]).abs().mean() + (field[..., 1:] - field[..., :-1]).abs().mean()
 
 
+def retouching(flow: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """What retouching a face costs, beside what it looks like.
+
+    Args:
+        flow: (N, 2, S, S), see `networks.Retouched`.
+        mask: (N, 1, S, S).
+
+    Returns:
+        `flow`, unevenness of the motion; `mask`, share of the face that is painted over; `mask_smoothness`, unevenness
+        of that share. Scalars.
+    """
+    return {"flow": total_variation(flow), "mask": mask.mean(), "mask_smoothness": total_variation(mask)}
+
+
 def patch_critic_loss(
     critic: PatchJudge,
     real: tuple[Tensor, Tensor],

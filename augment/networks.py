@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +130,70 @@ def warp(faces: Tensor, flow: Tensor) -> Tensor:
     # A place that is not a number makes the backward pass on the CPU write outside its memory.
     moved = F.grid_sample(faces.float(), grid.nan_to_num(), padding_mode="border", align_corners=False)
     return moved.to(faces.dtype)
+
+
+class Retouched(NamedTuple):
+    """Faces whose pixels were moved and painted over."""
+
+    faces: Tensor
+    """(N, 3, S, S)."""
+    flow: Tensor
+    """Where each pixel was fetched, relative to its own place, (N, 2, S, S), the picture being 2 wide."""
+    mask: Tensor
+    """Share of each pixel that was painted over, (N, 1, S, S)."""
+
+
+class Retouch(nn.Module):
+    """Changes a face by moving its pixels and painting over them where a mask says so.
+
+    It is decided at half the side and enlarged: fine detail is the source's own, and paint that could change single
+    pixels would be noise in a critic's blind spots. Paint has a brightness of its own and the hue of its
+    neighbourhood, stronger or paler: expressions cast shadows and bare teeth, and free colours ended as red lips on
+    neutral faces. A grey face so stays grey.
+
+    Args:
+        channels: of the features.
+        coarse_channels: of the coarse features.
+        kernel: side of the convolutions that decide mask and paint, pixels.
+
+    Shape:
+        - source: (N, 3, S, S).
+        - features: (N, channels, S / 2, S / 2).
+        - coarse: (N, coarse_channels, s, s), where motion is decided: a face moves in patches, single pixels must not.
+    """
+
+    max_flow: ClassVar[float] = 0.25
+    """Farthest that a pixel is moved, the picture being 2 wide."""
+
+    def __init__(self, channels: int, coarse_channels: int, kernel: int) -> None:
+        super().__init__()
+        self.paint = nn.Conv2d(channels, 2, kernel, padding=kernel // 2, bias=False)
+        self.mask = nn.Conv2d(channels, 1, kernel, padding=kernel // 2)
+        self.flow = nn.Conv2d(coarse_channels, 2, 3, padding=1)
+        # The start is the source, barely painted over: from there the first updates already show a face.
+        for parameter in self.flow.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, source: Tensor, features: Tensor, coarse: Tensor) -> Retouched:
+        """Retouch source faces."""
+        side = source.shape[-1]
+        flow = self.max_flow * torch.tanh(self.flow(coarse).float())
+        # Without this the cheapest motion is to shift the whole picture.
+        flow = enlarged(flow - flow.mean((2, 3), keepdim=True), side)
+        mask = enlarged(torch.sigmoid(self.mask(features).float() - 2), side)
+        moved = warp(source, flow)
+        light, colour = self.paint(features).chunk(2, 1)
+        # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth.
+        around = 2 * (side // 16) + 1
+        hue = moved - moved.mean(1, keepdim=True)
+        hue = F.avg_pool2d(hue, around, 1, around // 2, count_include_pad=False)
+        paint = enlarged(torch.tanh(light), side) + enlarged(2 * torch.sigmoid(colour), side) * hue
+        return Retouched((1 - mask) * moved + mask * paint, flow, mask)
+
+
+def enlarged(maps: Tensor, side: int) -> Tensor:
+    """Enlarge (N, C, s, s) to (N, C, side, side), bilinear, in float32."""
+    return F.interpolate(maps.float(), size=(side, side), mode="bilinear", align_corners=False)
 
 
 def augment_for_critic(samples: Tensor, strength: float = 1.0) -> Tensor:

@@ -13,11 +13,11 @@ weights of ExprGAN (Ding et al., AAAI 2018), of the same family. At which level 
 Training translates each face to what its partner shows and also to what it shows itself, so that the second half
 learns to keep a face and an own expression is no difference; between the two, conditions interpolate.
 
-`compact` changes what small data needs. The picture is the source plus what the difference of features changes in the
-decoded picture, so that no difference is no change: a decoder that makes the whole face needs thousands of steps
-before it keeps a person. The critic judges patches, is conditional, regularised and augmented, and so can weigh more;
-the distance to the partner forgives that pictures taken apart do not fit to the pixel; and the second half of the
-decoder has a residual block.
+`compact` changes what small data needs. The second half of the decoder says how to move and repaint the source's
+pixels: one that makes the whole face needs thousands of steps before it keeps a person, and one that adds to the face
+leaves the old mouth under the new. The critic judges patches, is conditional, regularised and augmented, and so can
+weigh more; the distance to the partner forgives that pictures taken apart do not fit to the pixel; and the second half
+of the decoder has a residual block.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import losses
-from augment.networks import Opinion, PatchCritic, augment_for_critic, tile
+from augment.networks import Opinion, PatchCritic, Retouch, Retouched, augment_for_critic, tile
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -57,9 +57,9 @@ class CDAAESettings:
     encoder's kernel."""
     code: int = 64
     """Length of the code; its entries are within [-1, 1]."""
-    output: Literal["changed", "decoded"] = "changed"
-    """`decoded` is the picture that the decoder makes of the sum; `changed` is the source plus that picture less the
-    one that the decoder makes of the source's features alone."""
+    output: Literal["composed", "decoded"] = "composed"
+    """`decoded` is the picture that the decoder makes of the sum; `composed` is the source, whose pixels are moved and
+    painted over as the decoder makes of the sum."""
     refining_blocks: int = 1
     """Residual blocks in which the second half of the decoder works on the sum."""
     code_weight: float = 0.01
@@ -91,8 +91,14 @@ class CDAAESettings:
     """Side of the squares over which both are averaged for that distance, pixels; 1 compares pixels."""
     own_weight: float = 4.0
     """Weight of the distance, pixel by pixel, between a face and its translation to what it shows already."""
-    variation_weight: float = 0.3
-    """Weight of the total variation of the picture, for `decoded` output, or of what changed, for `changed`."""
+    flow_weight: float = 3.0
+    """Weight of the unevenness of the motion, for `composed` output."""
+    mask_weight: float = 0.04
+    """Weight of the share of the face that is painted over, for `composed` output."""
+    mask_smoothness_weight: float = 1.0
+    """Weight of the unevenness of that share, for `composed` output."""
+    variation_weight: float = 0.0
+    """Weight of the total variation of the picture."""
 
     def __post_init__(self) -> None:
         halvings = 2 ** max(self.depth, self.critic_depth)
@@ -202,24 +208,34 @@ class DifferenceDecoder(nn.Module):
 
 
 class PictureDecoder(nn.Module):
-    """Low-level features (N, C, S / 2^level, S / 2^level) to faces (N, 3, S, S) in [-1, 1]."""
+    """Low-level features (N, C, S / 2^level, S / 2^level) to faces (N, 3, S, S) in [-1, 1], given their sources."""
 
     def __init__(self, settings: CDAAESettings) -> None:
         super().__init__()
         s = settings
+        self.composed = s.output == "composed"
         channels = s.channels(s.level)
         layers: list[nn.Module] = [PlainResidualBlock(channels) for _ in range(s.refining_blocks)]
-        for number in range(s.level, 0, -1):
+        # Retouching is decided at half the side.
+        for number in range(s.level, int(self.composed), -1):
             out = s.channels(number - 1) if number > 1 else max(1, s.width // 2)
             layers += doubling(s, channels, out)
             channels = out
         layers += [plain(nn.Conv2d(channels, channels, s.kernel, padding=s.kernel // 2)), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.face = nn.Conv2d(channels, 3, s.kernel, padding=s.kernel // 2)
+        self.face: nn.Module
+        if self.composed:
+            self.face = Retouch(channels, channels, s.kernel)
+        else:
+            self.face = nn.Conv2d(channels, 3, s.kernel, padding=s.kernel // 2)
 
-    def forward(self, low: Tensor) -> Tensor:
-        """Make faces."""
-        return torch.tanh(self.face(self.layers(low)).float())
+    def forward(self, low: Tensor, source: Tensor) -> tuple[Tensor, Retouched | None]:
+        """Make faces (N, 3, S, S), and say how `composed` ones came about."""
+        x = self.layers(low)
+        if not self.composed:
+            return torch.tanh(self.face(x).float()), None
+        retouched = self.face(source, x, F.avg_pool2d(x, 2))
+        return retouched.faces, retouched
 
 
 class CodeCritic(nn.Module):
@@ -337,14 +353,13 @@ class CDAAE(Translator):
         self.check(faces, condition)
         return self._decoded(faces, self.encoder(faces), condition)[0].clamp(-1, 1)
 
-    def _decoded(self, faces: Tensor, encoded: tuple[Tensor, Tensor], *conditions: Tensor) -> list[Tensor]:
-        """Encoded faces changed to each of several conditions, not clamped."""
+    def _decoded(
+        self, faces: Tensor, encoded: tuple[Tensor, Tensor], *conditions: Tensor
+    ) -> tuple[Tensor, Retouched | None]:
+        """Encoded faces changed to each of C conditions, (C N, 3, S, S), not clamped, and how they came about."""
         low, code = encoded
         sums = [low + self.difference(code, condition) for condition in conditions]
-        if self.settings.output == "decoded":
-            return list(self.picture(torch.cat(sums)).chunk(len(sums)))
-        before, *after = self.picture(torch.cat([low, *sums])).chunk(1 + len(sums))
-        return [faces + changed - before for changed in after]
+        return self.picture(torch.cat(sums), faces.repeat(len(sums), 1, 1, 1))
 
     def phases(self) -> list[Phase]:
         """Critic of the code, critic of pictures, its gradient penalty, then encoder and decoder.
@@ -379,7 +394,7 @@ class CDAAE(Translator):
         """Tell real faces with what they show from translated ones, and read the expression off the real."""
         s = self.settings
         with torch.no_grad():
-            (result,) = self._decoded(batch.faces, self.encoder(batch.faces), batch.targets)
+            result, _ = self._decoded(batch.faces, self.encoder(batch.faces), batch.targets)
         adversarial, attribute = losses.patch_critic_loss(
             self._judge,
             (batch.faces, batch.conditions),
@@ -402,7 +417,8 @@ class CDAAE(Translator):
         s = self.settings
         assert batch.partners is not None
         encoded = self.encoder(batch.faces)
-        result, own = self._decoded(batch.faces, encoded, batch.targets, batch.conditions)
+        both, retouched = self._decoded(batch.faces, encoded, batch.targets, batch.conditions)
+        result, own = both.chunk(2)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
             self._judge, (result, batch.targets), kind="logistic", fine_weight=s.fine_weight
@@ -414,9 +430,12 @@ class CDAAE(Translator):
         if s.code_weight > 0:
             terms["code"] = losses.generator_loss(self.code_critic(encoded[1]))
             loss = loss + s.code_weight * terms["code"]
+        if retouched is not None:
+            terms |= losses.retouching(retouched.flow, retouched.mask)
+            loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
+            loss = loss + s.mask_smoothness_weight * terms["mask_smoothness"]
         if s.variation_weight > 0:
-            made = result if s.output == "decoded" else result - batch.faces
-            terms["variation"] = losses.total_variation(made)
+            terms["variation"] = losses.total_variation(result)
             loss = loss + s.variation_weight * terms["variation"]
         terms["change"] = F.l1_loss(result, batch.faces)
         return loss, terms

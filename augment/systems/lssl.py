@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks, losses
-from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, tile, warp
+from augment.networks import PatchCritic, ResidualBlock, Retouch, UpStage, augment_for_critic, enlarged, tile, warp
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -148,14 +148,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Features and condition to a face and its heat map.
 
-    `composed` output is decided at half the side and enlarged: fine detail is the source's own, and paint that could
-    change single pixels would be noise in the critic's blind spots. Paint has a brightness of its own and the hue of
-    its neighbourhood, stronger or paler: expressions cast shadows and bare teeth, and free colours ended as red lips
-    on neutral faces. A grey face so stays grey.
+    `composed` output is the source retouched; see `Retouch`.
     """
-
-    max_flow: ClassVar[float] = 0.25
-    """Farthest that `composed` moves a pixel, the picture being 2 wide."""
 
     def __init__(self, settings: LSSLSettings, channels: int, classes: int) -> None:
         super().__init__()
@@ -167,16 +161,13 @@ class Decoder(nn.Module):
             stages.append(UpStage(channels, settings.width if last else channels // 2))
             channels = stages[-1].out_channels
         self.stages = nn.ModuleList(stages)
-        padding = settings.kernel // 2
-        self.face = nn.Conv2d(channels, 2 if self.composed else 3, settings.kernel, padding=padding, bias=False)
-        self.heat = nn.Conv2d(channels, settings.heat_channels, settings.kernel, padding=padding, bias=False)
+        kernel = settings.kernel
+        self.heat = nn.Conv2d(channels, settings.heat_channels, kernel, padding=kernel // 2, bias=False)
+        self.face: nn.Module
         if self.composed:
-            self.mask = nn.Conv2d(channels, 1, settings.kernel, padding=padding)
-            # Motion is decided on a coarser grid still: a face moves in patches, and single pixels must not.
-            self.flow = nn.Conv2d(stages[0].out_channels, 2, 3, padding=1)
-            # The start is the source, barely painted over: from there the first updates already show a face.
-            for parameter in self.flow.parameters():
-                nn.init.zeros_(parameter)
+            self.face = Retouch(channels, stages[0].out_channels, kernel)
+        else:
+            self.face = nn.Conv2d(channels, 3, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, features: Tensor, condition: Tensor, source: Tensor) -> Translation:
         """Decode features (N, C, s, s) for conditions (N, K), given the source faces (N, 3, S, S)."""
@@ -185,24 +176,11 @@ class Decoder(nn.Module):
             x = stage(x)
             if level == 0:
                 coarse = x
-        face, heat = self.face(x), torch.tanh(self.heat(x))
+        heat = torch.tanh(self.heat(x))
         if not self.composed:
-            return Translation(torch.tanh(face), heat)
-
-        def enlarge(maps: Tensor) -> Tensor:
-            return F.interpolate(maps.float(), size=source.shape[-2:], mode="bilinear", align_corners=False)
-
-        flow = self.max_flow * torch.tanh(self.flow(coarse).float())
-        # Without this the cheapest motion is to shift the whole picture.
-        flow = enlarge(flow - flow.mean((2, 3), keepdim=True))
-        mask = enlarge(torch.sigmoid(self.mask(x) - 2))
-        moved = warp(source, flow)
-        light, colourfulness = enlarge(torch.tanh(face[:, :1])), enlarge(2 * torch.sigmoid(face[:, 1:]))
-        # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth.
-        side = 2 * (source.shape[-1] // 16) + 1
-        hue = F.avg_pool2d(moved - moved.mean(1, keepdim=True), side, 1, side // 2, count_include_pad=False)
-        paint = light + colourfulness * hue
-        return Translation((1 - mask) * moved + mask * paint, enlarge(heat), flow, mask)
+            return Translation(torch.tanh(self.face(x)), heat)
+        faces, flow, mask = self.face(source, x, coarse)
+        return Translation(faces, enlarged(heat, source.shape[-1]), flow, mask)
 
 
 class LandmarkNetwork(nn.Module):
@@ -430,14 +408,12 @@ class LSSL(Translator):
         terms["change_heat"] = F.l1_loss(result.heat, source.heat)
         loss = loss + ramp * s.identity_weight * (terms["change"] + terms["change_heat"])
         if result.flow is not None and result.mask is not None:
-            terms["flow"] = losses.total_variation(result.flow)
-            terms["mask"] = result.mask.mean()
+            terms |= losses.retouching(result.flow, result.mask)
             # The heat map is far easier to get right than the face, so it leads, without a gradient back into it. Asked
             # through the landmark network instead, the face was painted in colours that fool that network.
             terms["agreement"] = F.l1_loss(warp(source.heat, result.flow), result.heat.detach())
             loss = loss + s.agreement_weight * terms["agreement"]
             loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
-            terms["mask_smoothness"] = losses.total_variation(result.mask)
             loss = loss + s.mask_smoothness_weight * terms["mask_smoothness"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)

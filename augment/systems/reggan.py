@@ -15,8 +15,8 @@ distance to the paired picture besides the adversarial and the attribute term.
 `paper` keeps what is published; `compact` changes what small data needs. Its regression shrinks towards the source
 instead of towards black, and sees each pair several times, flipped, moved and lit as training faces are: on 60 people
 this was nearer to the wanted picture on new people, exactly aligned or not. Its network also sees the source, and
-decides, at half the side, how much of the regression to take and what to add: at full side, after few steps, it painted
-stripes that the critics took for teeth. Its critic is regularised, conditional and augmented.
+decides how much of the regression to take, how to move these pixels and what to paint over: adding to the regression,
+it painted stripes that the critics took for teeth. Its critic is regularised, conditional and augmented.
 """
 
 from __future__ import annotations
@@ -29,7 +29,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import losses
-from augment.networks import Opinion, PatchCritic, ResidualBlock, UpStage, augment_for_critic, tile
+from augment.networks import (
+    Opinion,
+    PatchCritic,
+    ResidualBlock,
+    Retouch,
+    Retouched,
+    UpStage,
+    augment_for_critic,
+    enlarged,
+    tile,
+)
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -64,14 +74,9 @@ class RegGANSettings:
     """How it doubles the side: a convolution and a pixel shuffle, or a transposed 4×4 convolution."""
     sees_source: bool = True
     """Whether it sees the source beside the regression."""
-    coarse: bool = True
-    """Whether it decides at half the side, and what it decides is enlarged: fine detail is the regression's and the
-    source's own, and single pixels, which a critic hardly sees, are not painted."""
-    free_colours: bool = False
-    """Whether what it adds has a colour of its own; else it has a brightness of its own and the hue that is there,
-    stronger or paler. Free colours end as red lips, which the critic takes for an expression."""
-    gated: bool = True
-    """Whether it decides for each pixel how much of the regression to take and how much of the source."""
+    output: Literal["composed", "added"] = "composed"
+    """`added` is the regressed face plus what the network makes; `composed` is a blend of source and regressed face
+    whose pixels are then moved and painted over."""
     critic_width: int = 32
     """Channels of the critic's first layer; they double with each halving."""
     critic_depth: int = 4
@@ -105,8 +110,12 @@ class RegGANSettings:
     """Side of the squares over which both are averaged for that distance, pixels; 1 compares pixels."""
     source_weight: float = 0.25
     """Weight of the distance to the source."""
-    variation_weight: float = 1.0
-    """Weight of the unevenness of what the network adds."""
+    flow_weight: float = 3.0
+    """Weight of the unevenness of the motion, for `composed` output."""
+    mask_weight: float = 0.04
+    """Weight of the share of the face that is painted over, for `composed` output."""
+    mask_smoothness_weight: float = 1.0
+    """Weight of the unevenness of that share, for `composed` output."""
 
     def __post_init__(self) -> None:
         halvings = 2 ** max(2, self.critic_depth)
@@ -267,34 +276,32 @@ class RefiningNetwork(nn.Module):
             layers += block(nn.Conv2d(channels, 2 * channels, 4, 2, 1, bias=False), 2 * channels)
             channels *= 2
         layers += [ResidualBlock(channels) for _ in range(s.residual_blocks)]
-        for _ in range(1 if s.coarse else 2):
+        composed = s.output == "composed"
+        for _ in range(1 if composed else 2):
             channels //= 2
             if s.upsampling == "shuffle":
                 layers.append(UpStage(2 * channels, channels))
             else:
                 layers += block(nn.ConvTranspose2d(2 * channels, channels, 4, 2, 1, bias=False), channels)
         self.layers = nn.Sequential(*layers)
-        self.change = nn.Conv2d(channels, 3 if s.free_colours else 2, s.kernel, padding=padding, bias=False)
-        self.gate = nn.Conv2d(channels, 1, s.kernel, padding=padding) if s.gated else None
-        # The start is the regression with little added to it; from noise on top of it the way back would be long.
-        nn.init.normal_(self.change.weight, std=0.1 / (s.kernel * channels**0.5))
+        self.gate = nn.Conv2d(channels, 1, s.kernel, padding=padding) if composed else None
+        self.change: nn.Module
+        if composed:
+            self.change = Retouch(channels, channels, s.kernel)
+        else:
+            self.change = nn.Conv2d(channels, 3, s.kernel, padding=padding, bias=False)
+            # The start is the regression with little added to it; from noise on top of it the way back would be long.
+            nn.init.normal_(self.change.weight, std=0.1 / (s.kernel * channels**0.5))
 
-    def forward(self, regressed: Tensor, source: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Refine regressed faces: the result, not clamped, and what was added."""
+    def forward(self, regressed: Tensor, source: Tensor, condition: Tensor) -> tuple[Tensor, Retouched | None]:
+        """Refine regressed faces: the result, not clamped, and how a `composed` one came about."""
         seen = [regressed, source] if self.settings.sees_source else [regressed]
         x = self.layers(torch.cat([*seen, tile(condition, source.shape[-1]).to(source.dtype)], 1))
-        change, base = self._enlarged(torch.tanh(self.change(x).float())), regressed
-        if self.gate is not None:
-            base = source + self._enlarged(torch.sigmoid(self.gate(x).float() + 1)) * (regressed - source)
-        if not self.settings.free_colours:
-            hue = base - base.mean(1, keepdim=True)
-            change = change[:, :1] + change[:, 1:] * hue
-        return base + change, change
-
-    def _enlarged(self, maps: Tensor) -> Tensor:
-        if not self.settings.coarse:
-            return maps
-        return F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+        if self.gate is None:
+            return regressed + torch.tanh(self.change(x).float()), None
+        taken = enlarged(torch.sigmoid(self.gate(x).float() + 1), source.shape[-1])
+        retouched = self.change(source + taken * (regressed - source), x, F.avg_pool2d(x, 2))
+        return retouched.faces, retouched
 
 
 class RegGAN(Translator):
@@ -318,9 +325,7 @@ class RegGAN(Translator):
             kernel=7,
             upsampling="transposed",
             sees_source=False,
-            coarse=False,
-            free_colours=True,
-            gated=False,
+            output="added",
             critic_width=64,
             critic_depth=6,
             critic_leak=0.01,
@@ -337,7 +342,6 @@ class RegGAN(Translator):
             pair_weight=1,
             pair_blur=1,
             source_weight=0,
-            variation_weight=0,
         ),
     }
     partners = "same subject"
@@ -441,7 +445,7 @@ class RegGAN(Translator):
         assert batch.partners is not None
         with torch.no_grad():
             regressed = self.regression(batch.faces, batch.targets)
-        result, added = self.network(regressed, batch.faces, batch.targets)
+        result, retouched = self.network(regressed, batch.faces, batch.targets)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
             self._judge, (result, batch.targets), kind=s.adversarial, fine_weight=s.fine_weight
@@ -450,8 +454,9 @@ class RegGAN(Translator):
         terms["change"] = F.l1_loss(result, batch.faces)
         loss = s.adversarial_weight * terms["adversarial"] + s.attribute_weight * terms["attribute"]
         loss = loss + s.pair_weight * terms["pair"] + s.source_weight * terms["change"]
-        if s.variation_weight > 0:
-            terms["variation"] = losses.total_variation(added)
-            loss = loss + s.variation_weight * terms["variation"]
+        if retouched is not None:
+            terms |= losses.retouching(retouched.flow, retouched.mask)
+            loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
+            loss = loss + s.mask_smoothness_weight * terms["mask_smoothness"]
         terms["regression_pair"] = F.l1_loss(regressed, batch.partners)
         return loss, terms

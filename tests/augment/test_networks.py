@@ -1,6 +1,6 @@
 import torch
 
-from augment.networks import ResidualBlock, UpStage, augment_for_critic, tile, warp
+from augment.networks import ResidualBlock, Retouch, UpStage, augment_for_critic, tile, warp
 
 
 def test_warp_by_whole_pixels_moves_the_picture():
@@ -44,3 +44,28 @@ def test_shapes_of_blocks():
     assert UpStage(8, 5)(x).shape == (2, 5, 12, 12)
     condition = torch.rand(2, 3)
     assert torch.equal(tile(condition, 4)[:, :, 2, 1], condition)
+
+
+def retouch() -> tuple[Retouch, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    torch.manual_seed(0)
+    faces = torch.rand(2, 3, 32, 32) * 2 - 1
+    return Retouch(6, 4, 5), (faces, torch.randn(2, 6, 16, 16), torch.randn(2, 4, 8, 8))
+
+
+def test_motion_never_shifts_the_whole_picture():
+    layer, (faces, features, coarse) = retouch()
+    torch.nn.init.constant_(layer.flow.bias, 3.0)
+    torch.nn.init.constant_(layer.mask.bias, -50.0)
+    torch.nn.init.zeros_(layer.mask.weight)
+    torch.testing.assert_close(layer(faces, features, coarse).faces, faces, atol=1e-4, rtol=1e-4)
+
+
+def test_a_retouched_grey_face_stays_grey():
+    layer, (faces, features, coarse) = retouch()
+    torch.nn.init.constant_(layer.mask.bias, 2.0)
+    grey = faces.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    result = layer(grey, features, coarse)
+    assert (result.faces - grey).abs().mean() > 0.05
+    torch.testing.assert_close(result.faces, result.faces.mean(1, keepdim=True).expand_as(grey), atol=1e-5, rtol=0)
+    assert result.flow.shape == (2, 2, 32, 32)
+    assert ((result.mask > 0) & (result.mask < 1)).all()

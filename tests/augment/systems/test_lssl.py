@@ -85,24 +85,3 @@ def test_conditional_critic_counts_a_real_face_under_a_wrong_expression_as_made(
         fake = translator.critic(torch.cat([result.faces, result.heat], 1), batch.targets)
     large = losses.critic_loss(real.patches, torch.cat([fake.patches, wrong.patches]))
     torch.testing.assert_close(loss, large + 0.5 * losses.critic_loss(real.fine, fake.fine))
-
-
-def test_motion_never_shifts_the_whole_picture():
-    translator = build("lssl")
-    torch.nn.init.constant_(translator.decoder.flow.bias, 3.0)
-    torch.nn.init.constant_(translator.decoder.mask.bias, -50.0)
-    torch.nn.init.zeros_(translator.decoder.mask.weight)
-    batch = make_batch()
-    with torch.inference_mode():
-        result = translator.translate(batch.faces, batch.targets)
-    torch.testing.assert_close(result, batch.faces, atol=1e-4, rtol=1e-4)
-
-
-def test_a_grey_face_stays_grey():
-    translator, batch = build("lssl"), make_batch()
-    torch.nn.init.normal_(translator.decoder.mask.bias, 2.0)
-    grey = batch.faces.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-    with torch.inference_mode():
-        result = translator.translate(grey, batch.targets)
-    assert (result - grey).abs().mean() > 0.05
-    torch.testing.assert_close(result, result.mean(1, keepdim=True).expand_as(result), atol=1e-5, rtol=0)
