@@ -18,6 +18,7 @@ from augment.alignment_record import RUN_FILE, AlignmentRecord, Part, aligned_na
 from augment.alignment_work import NO_FACE, Task, run_tasks
 from augment.faces import FaceMeasures, write_measures
 from augment.folders import FaceTable, write_metadata
+from augment.listings import UNLABELLED
 from augment.models import FACE_LANDMARKER, find_model
 from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes, write_text
 from augment.workers import cores
@@ -133,7 +134,8 @@ def _align(source: FaceTable, out: Path, settings: AlignSettings) -> AlignSummar
         record.clean()
         counts = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))["counts"]
         return AlignSummary(**counts, already_done=True)
-    names = aligned_names(source.table["file_name"].tolist(), source.table["label"].tolist())
+    folders = [UNLABELLED if label is None else label for label in source.table["label"]]
+    names = aligned_names(source.table["file_name"].tolist(), folders)
     model = find_model(FACE_LANDMARKER, settings.model)
 
     parts = [range(start, min(start + _PART, len(source))) for start in range(0, len(source), _PART)]
@@ -196,11 +198,11 @@ def _write_tables(
     aligned = table["file_name"].tolist()
     write_measures(out, aligned, FaceMeasures(landmarks, blendshapes, parts[0].measures.blendshape_names, pose))
     write_text(out / "rejected.csv", rejected.to_csv(index=False, lineterminator="\n"))
-    rows = [
-        [read_picture(out / name) for name in table["file_name"][table["label"] == label][:_SHEET_COLUMNS]]
-        for label in source.vocabulary
-    ]
-    write_bytes(out / "contact_sheet.png", encode_png(contact_sheet(rows, source.vocabulary, [])))
+    groups = {label: table["file_name"][table["label"] == label] for label in source.vocabulary}
+    if table["label"].isna().any():
+        groups[UNLABELLED] = table["file_name"][table["label"].isna()]
+    rows = [[read_picture(out / name) for name in group[:_SHEET_COLUMNS]] for group in groups.values()]
+    write_bytes(out / "contact_sheet.png", encode_png(contact_sheet(rows, list(groups), [])))
     write_metadata(out, table)
     no_face = int((outcomes["reason"] == NO_FACE).sum())
     return AlignSummary(

@@ -106,7 +106,23 @@ def load_translator(
     except safetensors.SafetensorError as error:
         raise EmoaugError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
     _fill(translator, tensors, folder / WEIGHTS)
+    translator.named_conditions = named_conditions(config)
     return translator.eval().requires_grad_(False).to(device)
+
+
+def named_conditions(config: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Conditions by the name of an expression, from a `config.json`; empty where these are the entries themselves.
+
+    Raises:
+        EmoaugError: one of them is no condition of this system.
+    """
+    saved = config.get("extra", {}).get("expressions", {})
+    length = len(config["condition_names"])
+    for name, values in saved.items():
+        numbers = isinstance(values, list) and all(isinstance(v, float | int) and 0 <= v <= 1 for v in values)
+        if not numbers or len(values) != length:
+            raise EmoaugError(f'the checkpoint\'s "{name}" is no list of {length} numbers from 0 to 1; copy it again')
+    return {name: tuple(map(float, values)) for name, values in saved.items()}
 
 
 def checkpoint_sha256(folder: Path | str) -> str:

@@ -46,9 +46,9 @@ class FaceTable:
     root: Path
     """Folder that the file names are relative to."""
     table: pd.DataFrame
-    """One row a face. file_name (with forward slashes), label (of `vocabulary`), subject (text or None), split (train,
-    val, test or None), is_synthetic (bool); then the source table's other columns as text, None where empty, except
-    accepted (bool) and seed (int); for fer2013.csv also pixels (text)."""
+    """One row a face. file_name (with forward slashes), label (of `vocabulary`, None where unlabelled), subject (text or
+    None), split (train, val, test or None), is_synthetic (bool); then the source table's other columns as text, None
+    where empty, except accepted (bool) and seed (int); for fer2013.csv also pixels (text)."""
     vocabulary: tuple[str, ...]
     """The classes, in order."""
     rejected: pd.DataFrame
@@ -88,9 +88,9 @@ class FaceTable:
         return hashlib.sha256(self.path(i).read_bytes()).hexdigest()
 
     def label_indices(self) -> np.ndarray:
-        """Return each face's place in the vocabulary, int64, (N,)."""
+        """Return each face's place in the vocabulary, -1 where unlabelled, int64, (N,)."""
         places = {name: index for index, name in enumerate(self.vocabulary)}
-        return np.array([places[label] for label in self.table["label"]], dtype=np.int64)
+        return np.array([-1 if label is None else places[label] for label in self.table["label"]], dtype=np.int64)
 
     def originals(self) -> np.ndarray:
         """Say which faces count as given, (N,) bool: real ones, or all where none is real, as in simulated data."""
@@ -119,6 +119,7 @@ def read_faces(
     labels: Mapping[str, str] | None = None,
     vocabulary: Sequence[str] | None = None,
     subject_pattern: str | None = None,
+    unlabelled: bool = False,
 ) -> FaceTable:
     """Read a dataset without decoding its pictures.
 
@@ -131,6 +132,8 @@ def read_faces(
             folder has a run.json, the vocabulary saved there.
         subject_pattern: regular expression searched in each file name (with its folders); its group "subject", or its
             first group, is the person. Takes precedence over a subject column.
+        unlabelled: also take pictures without a label: those in no class folder or in one that is named "unlabelled",
+            and a table's rows without one. Otherwise they are rejected.
 
     Raises:
         EmoaugError: nothing there to read, an unknown expression or split, a pattern that cannot work.
@@ -148,13 +151,13 @@ def read_faces(
 
     notes: list[str] = []
     if table_path is None:
-        records, rejected = read_class_folders(root)
+        records, rejected = read_class_folders(root, unlabelled)
     else:
         rows = read_rows(table_path)
         if "pixels" in (name.lower() for name in rows.columns):
             records, rejected = read_fer2013(table_path, rows)
         else:
-            records, rejected, notes = read_table(root, table_path, rows, whole_folder=path.is_dir())
+            records, rejected, notes = read_table(root, table_path, rows, path.is_dir(), unlabelled)
     if subject_pattern is not None:
         records, misses = name_subjects(records, subject_pattern)
         rejected += misses
@@ -162,12 +165,15 @@ def read_faces(
         where = root if table_path is None else table_path
         reasons = f" ({len(rejected)} rejected: {rejected[0][0]}: {rejected[0][1]}, ...)" if rejected else ""
         raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}")
+    written = records["label"].tolist()
     try:
-        resolved, classes, remarks = resolve_labels(records["label"].tolist(), labels, vocabulary)
+        named, classes, remarks = resolve_labels([w for w in written if w is not None], labels, vocabulary)
     except UnknownExpressionError as error:
-        first = records.iloc[records["label"].tolist().index(error.label)]
+        first = records.iloc[written.index(error.label)]
         place = root / first["file_name"] if table_path is None else f"{table_path}, line {first['line']}"
         raise EmoaugError(f"{place}: {error}") from None
+    found = iter(named)
+    resolved = [None if word is None else next(found) for word in written]
     table = records.drop(columns="line").assign(label=pd.Series(resolved, dtype=object))
     leftover = pd.DataFrame(rejected, columns=["file_name", "reason"], dtype=object)
     return FaceTable(root, table, classes, leftover, (*remarks, *notes))

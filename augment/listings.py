@@ -25,6 +25,9 @@ SPLITS = {
 }
 """What folders and tables call the splits, in lower case. See `split_names` for PublicTest."""
 
+UNLABELLED = "unlabelled"
+"""Class folder of pictures without a label; "unlabeled" is read too."""
+
 # What lies about in dataset folders and is no picture; anything else that is not read is reported.
 _OTHER_SUFFIXES = frozenset(
     {".csv", ".tsv", ".json", ".jsonl", ".npz", ".npy", ".txt", ".md", ".html", ".xml", ".yaml", ".yml", ".ini", ".db"}
@@ -163,6 +166,11 @@ def class_folder(name: str) -> tuple[str | None, str | None]:
     folders = name.split("/")[:-1]
     split = folders.pop(0) if folders and folders[0].lower() in SPLITS else None
     return (folders[0] if folders else None), split
+
+
+def is_label(name: str | None) -> bool:
+    """Say whether a class folder, or a table's word, is the name of an expression, and not of none."""
+    return name is not None and name.strip().lower() not in ("", UNLABELLED, "unlabeled")
 
 
 def read_rows(path: Path) -> Rows:

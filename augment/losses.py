@@ -13,6 +13,9 @@ from augment.networks import Opinion
 PatchJudge = Callable[[Tensor, Tensor], Opinion]
 """Samples (N, C, S, S) and their conditions (N, K) to an opinion, as `PatchCritic` gives it."""
 
+AttributeLoss = Callable[[Tensor, Tensor], Tensor]
+"""Logits (N, K) of what is read off samples and the conditions (N, K) that it should be, to a scalar."""
+
 
 def critic_loss(real: Tensor, fake: Tensor, kind: str = "logistic") -> Tensor:
     """What an adversarial critic minimises.
@@ -82,6 +85,30 @@ def soft_cross_entropy(logits: Tensor, condition: Tensor) -> Tensor:
     return -(wanted * F.log_softmax(logits, 1)).sum() / (total > 0).sum().clamp_min(1)
 
 
+def intensity_divergence(logits: Tensor, condition: Tensor) -> Tensor:
+    """How far the intensities that are read off samples are from the ones that they should be, entry by entry.
+
+    The Kullback-Leibler divergence of two Bernoulli distributions: binary cross-entropy, less the part that no answer
+    can take away, so that 0 is a perfect answer. Like `soft_cross_entropy` it pulls at a logit by the difference
+    between answer and truth.
+
+    Args:
+        logits: (N, K); their sigmoid is the intensity.
+        condition: (N, K) in [0, 1].
+
+    Returns:
+        Scalar, in nats, summed over entries and averaged over samples.
+    """
+    wanted = condition.float()
+    cross = F.binary_cross_entropy_with_logits(logits.float(), wanted, reduction="none")
+    return (cross + torch.xlogy(wanted, wanted) + torch.xlogy(1 - wanted, 1 - wanted)).sum(1).mean()
+
+
+def attribute_loss(intensities: bool) -> AttributeLoss:
+    """What an attribute head minimises: `intensity_divergence` for intensities, `soft_cross_entropy` for classes."""
+    return intensity_divergence if intensities else soft_cross_entropy
+
+
 def total_variation(field: Tensor) -> Tensor:
     """Mean absolute difference of neighbouring pixels of (N, C, H, W)."""
     return (field[..., 1:, :] - field[..., :-1, :]).abs().mean() + (field[..., 1:] - field[..., :-1]).abs().mean()
@@ -108,6 +135,7 @@ def patch_critic_loss(
     kind: str,
     fine_weight: float,
     wrong_conditions: bool = True,
+    attribute_loss: AttributeLoss = soft_cross_entropy,
 ) -> tuple[Tensor, Tensor]:
     """What a patch critic minimises.
 
@@ -119,9 +147,10 @@ def patch_critic_loss(
         fine_weight: weight of the smaller patches, if the critic judges any.
         wrong_conditions: whether real samples under the wrong condition count as made: a conditional critic so learns
             what each condition looks like, and not only what is real.
+        attribute_loss: of the attributes read off the real samples.
 
     Returns:
-        The adversarial loss, and the cross-entropy of the attributes read off the real samples; scalars.
+        The adversarial loss and the attribute loss; scalars.
     """
     own, theirs = critic(*real), critic(*made)
     patches = theirs.patches
@@ -130,18 +159,22 @@ def patch_critic_loss(
     adversarial = critic_loss(own.patches, patches, kind)
     if own.fine is not None and theirs.fine is not None:
         adversarial = adversarial + fine_weight * critic_loss(own.fine, theirs.fine, kind)
-    return adversarial, soft_cross_entropy(own.attributes, real[1])
+    return adversarial, attribute_loss(own.attributes, real[1])
 
 
 def patch_generator_loss(
-    critic: PatchJudge, made: tuple[Tensor, Tensor], kind: str, fine_weight: float
+    critic: PatchJudge,
+    made: tuple[Tensor, Tensor],
+    kind: str,
+    fine_weight: float,
+    attribute_loss: AttributeLoss = soft_cross_entropy,
 ) -> tuple[Tensor, Tensor]:
-    """What a generator minimises against `patch_critic_loss`: adversarial loss, and cross-entropy of the attributes."""
+    """What a generator minimises against `patch_critic_loss`: adversarial loss, and attribute loss."""
     opinion = critic(*made)
     adversarial = generator_loss(opinion.patches, kind)
     if opinion.fine is not None:
         adversarial = adversarial + fine_weight * generator_loss(opinion.fine, kind)
-    return adversarial, soft_cross_entropy(opinion.attributes, made[1])
+    return adversarial, attribute_loss(opinion.attributes, made[1])
 
 
 def patch_r1_penalty(critic: PatchJudge, real: tuple[Tensor, Tensor], fine_weight: float) -> Tensor:

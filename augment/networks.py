@@ -62,16 +62,17 @@ class Opinion(NamedTuple):
 class PatchCritic(nn.Module):
     """Judges samples (N, C, S, S): patches real or made, and their attributes.
 
-    The conditional form has one map of real or made for each entry of the condition (StarGAN v2, Choi et al. 2020,
-    sec. 2.1). Besides, smaller patches may be judged whatever the condition: too small to show an expression, they
-    would only water down what the large ones say of it.
+    The conditional form has one map of real or made for each class (StarGAN v2, Choi et al. 2020, sec. 2.1). For
+    intensities, none of which need be there, it has one map more, for what is real whatever the condition: a projection
+    (Miyato & Koyama, "cGANs with projection discriminator", ICLR 2018, eq. 3). Besides, smaller patches may be judged
+    whatever the condition: too small to show an expression, they would only water down what the large ones say of it.
 
     Args:
         channels: of the samples.
         size: side of the samples, pixels.
         width: channels of the first layer; they double with each halving.
         depth: halvings.
-        maps: 1, or the length of the condition.
+        maps: 1, or the length of the condition, or one more than that.
         attributes: how many attributes are read off a sample.
         fine: whether smaller patches are judged too.
         leak: slope of the leaky ReLUs below zero.
@@ -97,13 +98,15 @@ class PatchCritic(nn.Module):
         self.attribute = nn.Linear(channels * (size // 2**depth) ** 2, attributes)
 
     def forward(self, samples: Tensor, condition: Tensor) -> Opinion:
-        """Judge samples as pictures of a condition (N, maps); a critic with one map does not look at it."""
+        """Judge samples as pictures of a condition (N, K); a critic with one map does not look at it."""
         before = samples
         for level in self.levels[:-1]:
             before = level(before)
         features = self.levels[-1](before)
         patches = self.real(features)
         if patches.shape[1] > 1:
+            if patches.shape[1] > condition.shape[1]:
+                condition = torch.cat([torch.ones_like(condition[:, :1]), condition], 1)
             patches = (patches * condition[:, :, None, None]).sum(1, keepdim=True)
         fine = None if self.fine is None else self.fine(before)
         return Opinion(patches, fine, self.attribute(features.flatten(1)))

@@ -1,7 +1,7 @@
 """The ways in which a dataset lists its faces: class folders, tables of file names, the published fer2013.csv.
 
 Each reader gives a table with one row a face (file_name, label as written, subject, split, is_synthetic, line, and the
-source's other columns), and what cannot be used with the reason.
+source's other columns), and what cannot be used with the reason. Pictures without a label have None for one.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from augment.expressions import FER2013
-from augment.listings import Rows, check_name, class_folder, find_pictures, split_names
+from augment.listings import Rows, check_name, class_folder, find_pictures, is_label, split_names
 from emoaug import EmoaugError
 
 _ALIASES = {
@@ -32,12 +32,13 @@ def _records(columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
     return frame.astype({"is_synthetic": bool, "line": np.int64})
 
 
-def read_class_folders(root: Path) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Read CLASS/.../NAME and SPLIT/CLASS/.../NAME."""
+def read_class_folders(root: Path, unlabelled: bool) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Read CLASS/.../NAME and SPLIT/CLASS/.../NAME; pictures in no class folder, or in "unlabelled", only on demand."""
     listing = find_pictures(root)
     places = [(name, *class_folder(name)) for name in listing.names]
-    used = [(name, label, split) for name, label, split in places if label is not None]
-    outside = [(name, "not in a class folder") for name, label, _ in places if label is None]
+    used = [(name, label if is_label(label) else None, split) for name, label, split in places]
+    outside = [] if unlabelled else [(name, "not in a class folder") for name, label, _ in used if label is None]
+    used = [place for place in used if unlabelled or place[1] is not None]
     splits = split_names({split.lower() for _, _, split in used if split})
     records = _records(
         {
@@ -90,9 +91,10 @@ def _truths(path: Path, column: str, cells: Sequence[str], lines: Sequence[int])
 
 
 def read_table(
-    root: Path, path: Path, rows: Rows, whole_folder: bool
+    root: Path, path: Path, rows: Rows, whole_folder: bool, unlabelled: bool
 ) -> tuple[pd.DataFrame, list[tuple[str, str]], list[str]]:
-    """Read a table of file names. Rows without a file, and files without a row, are rejected."""
+    """Read a table of file names. Rejected are rows without a file, files without a row, and, unless they are asked for,
+    rows without a label."""
     meant, others = _columns(path, rows)
     if "file_name" not in meant:
         raise EmoaugError(f"{path} has no column file_name (or path, file, image); it has {', '.join(rows.columns)}")
@@ -104,7 +106,7 @@ def read_table(
     labels = meant.get("label") or [label or "" for label, _ in folders]
     columns: dict[str, Sequence[object]] = {
         "file_name": names,
-        "label": labels,
+        "label": [label if is_label(label) else None for label in labels],
         "subject": [cell or None for cell in meant.get("subject", [""] * len(names))],
         "split": _splits(path, meant.get("split") or [split or "" for _, split in folders], rows.lines),
         "is_synthetic": [
@@ -128,7 +130,7 @@ def read_table(
             reason = f"not accepted: {(columns.get('reject_reason') or [None] * len(names))[i] or 'no reason given'}"
         elif not reason and name in first_line:
             reason = f"listed already in line {first_line[name]}"
-        elif not reason and not labels[i].strip():
+        elif not reason and not unlabelled and not is_label(labels[i]):
             reason = "no label"
         first_line.setdefault(name, rows.lines[i])
         if reason:

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -21,14 +20,20 @@ from tqdm import tqdm
 from augment.checkpoints import save_checkpoint
 from augment.devices import Device, Precision, make_fabric, seed_from
 from augment.folders import FaceTable
-from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
+from augment.measured_conditions import are_measured, expression_means, fit_scale
+from augment.pictures import encode_png, write_bytes, write_text
 from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
-from augment.systems import Phase, Progress, Translator, get_system
+from augment.samples import sample_sheet
+from augment.systems import SYSTEMS, Phase, Progress, Translator, get_system
 from augment.training_data import TrainingFaces, check_partners, load_training_faces
 from emoaug import EmoaugError, __version__
 
 KIND = "emoaug train"
 RUN_FILE = "settings.json"
+
+Conditions = Literal["labels", "blendshapes", "action-units"]
+"""What a condition asks for: the class that faces are labelled with, or the strength of each movement that was measured
+on them, labelled or not."""
 
 
 @dataclass(frozen=True)
@@ -241,31 +246,10 @@ class Trainer:
 
     @torch.inference_mode()
     def _save_samples(self) -> None:
-        """A sheet: sources of every class on the left, every expression asked of them to the right."""
-        names = self.translator.condition_names
-        per_class = max(1, 8 // len(names))
-        rows = torch.cat([r[:: max(1, len(r) // per_class)][:per_class] for r in self.data.rows_by_class])
-        faces = self.data.faces[rows].to(self.device).float() / 127.5 - 1
-        columns = [faces]
         with _Averaged(self.translator, self.average), self.fabric.autocast():
-            for name in names:
-                columns.append(
-                    self.translator.translate(faces, self.translator.condition([name] * len(faces)).to(self.device))
-                )
-        pictures = [to_pictures(c) for c in columns]
-        sheet = contact_sheet(
-            [list(row) for row in zip(*pictures, strict=True)],
-            [names[int(self.data.labels[r])] for r in rows],
-            ["source", *names],
-        )
+            sheet = sample_sheet(self.translator, self.data, self.device)
         (self.out / "samples").mkdir(parents=True, exist_ok=True)
         write_bytes(self.out / "samples" / f"{self.step:06d}.png", encode_png(sheet))
-
-
-def to_pictures(faces: Tensor) -> list[np.ndarray]:
-    """Faces (N, 3, H, W) in [-1, 1] to uint8 RGB pictures (H, W, 3)."""
-    pixels = ((faces.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _modules_key(phase: Phase) -> tuple[int, ...]:
@@ -319,6 +303,7 @@ def train(
     settings: TrainingSettings,
     condition_names: tuple[str, ...] | None = None,
     restart: bool = False,
+    conditions: Conditions = "labels",
 ) -> Path:
     """Train a system on a dataset's training faces, or go on with the run in `out`.
 
@@ -328,8 +313,12 @@ def train(
         system: a name in `augment.systems.SYSTEMS`.
         system_settings: that system's settings.
         settings: how to train.
-        condition_names: order of the expressions; the dataset's vocabulary if None.
+        condition_names: order of the expressions; the dataset's vocabulary if None. Not for measured conditions, whose
+            names are what moves in these faces.
         restart: throw away what `out` holds of an earlier run and begin anew.
+        conditions: what the system is conditioned on. Measured ones take every face that has blendshape scores beside
+            it, labelled or not; labels only name what the faces of a class showed on average, as
+            `Translator.named_conditions`.
 
     Returns:
         The checkpoint folder.
@@ -337,13 +326,20 @@ def train(
     Raises:
         EmoaugError: the data does not fit, the folder holds another run, or training ran away.
     """
-    names = condition_names or faces.vocabulary
     chosen = faces.select(faces.for_training())
-    check_partners(chosen, get_system(system).partners)
+    names, scale = condition_names or faces.vocabulary, None
+    if conditions != "labels":
+        if not get_system(system).learns_intensities:
+            able = " and ".join(name for name, kind in SYSTEMS.items() if kind.learns_intensities)
+            raise EmoaugError(f"{system} learns from labels only; measured conditions are for {able}")
+        chosen = chosen.select(are_measured(chosen))
+        scale = fit_scale(chosen, conditions)
+        names = scale.names
+    check_partners(chosen, get_system(system).partners, scale is not None)
     data_sha256 = data_hash(chosen)
 
     def prepare() -> tuple[Translator, TrainingFaces]:
-        data = load_training_faces(chosen, names, system_settings.size)
+        data = load_training_faces(chosen, names, system_settings.size, scale)
         return get_system(system)(names, system_settings), data
 
     identity = {
@@ -353,9 +349,13 @@ def train(
         "data_sha256": data_sha256,
     }
     subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
-    classes = {name: int((chosen.table.label == name).sum()) for name in names}
+    classes = {name: int((chosen.table.label == name).sum()) for name in (names if scale is None else faces.vocabulary)}
     seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": data_sha256}
-    return run_training(out, identity, settings, prepare, {"training_data": seen}, restart)
+    extra: dict[str, Any] = {"training_data": seen}
+    if scale is not None:
+        identity |= {"conditions": scale.to_json()}
+        extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}
+    return run_training(out, identity, settings, prepare, extra, restart)
 
 
 def run_training(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.folders import read_faces
-from augment.listings import check_name, class_folder, find_pictures, read_rows
+from augment.listings import UNLABELLED, check_name, class_folder, find_pictures, read_rows
 from augment.pictures import decode_picture
 from emoaug import EmoaugError
 
@@ -125,8 +125,10 @@ def _rejection_problems(row: Row, reason: str) -> list[str]:
 
 
 def _label_problems(row: Row, name: str, vocabulary: object) -> list[str]:
-    """A label is the class folder's name and in the vocabulary."""
+    """A label is the class folder's name and in the vocabulary; pictures without one have a folder of their own."""
     label, class_name = row.get("label", class_folder(name)[0]), class_folder(name)[0]
+    if not label and class_name == UNLABELLED:
+        return []
     problems = [] if label == class_name else [f'label "{label}" is not the class folder "{class_name}"']
     if isinstance(vocabulary, list) and label not in vocabulary:
         problems.append(f'label "{label}" is not in the vocabulary of run.json ({", ".join(map(str, vocabulary))})')

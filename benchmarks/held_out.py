@@ -23,8 +23,9 @@ from augment.checkpoints import load_translator
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.landmarker import FaceLandmarker
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
+from augment.samples import to_pictures
 from augment.systems import Translator, get_system
-from augment.training import TrainingSettings, to_pictures, train
+from augment.training import TrainingSettings, train
 from benchmarks.machine import machine
 from classifiers.classifier import Classifier
 from classifiers.evaluation import evaluate

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from augment.intensities import are_intensities
 from emoaug import EmoaugError
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Translator(nn.Module):
     """Named settings, at least `paper` and `compact`."""
     partners: ClassVar[Partners] = "none"
     """The second face that training wants beside each; see `TrainingFaces.batch`."""
+    learns_intensities: ClassVar[bool] = False
+    """Whether it can be trained on measured intensities in place of classes."""
 
     def __init__(self, condition_names: tuple[str, ...], settings: Any) -> None:
         super().__init__()
@@ -125,6 +128,12 @@ class Translator(nn.Module):
             )
         self.condition_names = tuple(condition_names)
         self.settings = settings
+        self.intensities = are_intensities(self.condition_names)
+        """Whether the entries of a condition are intensities, each on its own, and not classes that share a face."""
+        if self.intensities and not self.learns_intensities:
+            raise EmoaugError(f"{self.name} learns from labels only; {condition_names[0]} is no label")
+        self.named_conditions: Mapping[str, Sequence[float]] = {}
+        """Conditions by the name of an expression, where these are not the entries themselves."""
 
     @property
     def size(self) -> int:
@@ -163,14 +172,16 @@ class Translator(nn.Module):
         raise self._cannot("recombine")
 
     def condition(self, names: list[str]) -> Tensor:
-        """One-hot conditions (N, K) for expression names."""
-        unknown = sorted(set(names) - set(self.condition_names))
+        """Conditions (N, K) for expression names: one-hot, or what faces of that expression showed on average.
+
+        An entry of measured conditions, such as "mouthSmile", is that movement alone at its strongest.
+        """
+        known = dict(zip(self.condition_names, torch.eye(len(self.condition_names)), strict=True))
+        known |= {name: torch.tensor(values, dtype=torch.float32) for name, values in self.named_conditions.items()}
+        unknown = sorted(set(names) - set(known))
         if unknown:
-            raise EmoaugError(
-                f"this {self.name} was not trained on {', '.join(unknown)}; it knows {', '.join(self.condition_names)}"
-            )
-        index = torch.tensor([self.condition_names.index(n) for n in names], dtype=torch.long)
-        return nn.functional.one_hot(index, len(self.condition_names)).float()
+            raise EmoaugError(f"this {self.name} was not trained on {', '.join(unknown)}; it knows {', '.join(known)}")
+        return torch.stack([known[name] for name in names]) if names else torch.zeros(0, len(self.condition_names))
 
     def check(self, faces: Tensor, condition: Tensor) -> None:
         """Raise EmoaugError unless shapes and sizes fit `translate`."""

@@ -320,6 +320,7 @@ class CDAAE(Translator):
         ),
     }
     partners = "same subject"
+    learns_intensities = True
     settings: CDAAESettings
 
     def __init__(self, condition_names: tuple[str, ...], settings: CDAAESettings | None = None) -> None:
@@ -338,7 +339,7 @@ class CDAAE(Translator):
                 size=s.size,
                 width=s.critic_width,
                 depth=s.critic_depth,
-                maps=classes,
+                maps=classes + self.intensities,
                 attributes=classes,
                 fine=s.fine_weight > 0,
                 leak=0.2,
@@ -402,6 +403,7 @@ class CDAAE(Translator):
             kind="logistic",
             fine_weight=s.fine_weight,
             wrong_conditions=s.wrong_conditions,
+            attribute_loss=losses.attribute_loss(self.intensities),
         )
         return adversarial + s.attribute_weight * attribute, {"critic": adversarial, "critic_attribute": attribute}
 
@@ -421,7 +423,11 @@ class CDAAE(Translator):
         result, own = both.chunk(2)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
-            self._judge, (result, batch.targets), kind="logistic", fine_weight=s.fine_weight
+            self._judge,
+            (result, batch.targets),
+            kind="logistic",
+            fine_weight=s.fine_weight,
+            attribute_loss=losses.attribute_loss(self.intensities),
         )
         terms["pair"] = losses.blurred_l1(result, batch.partners, s.pair_blur)
         terms["own"] = F.l1_loss(own, batch.faces)

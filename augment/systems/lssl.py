@@ -225,6 +225,7 @@ class LSSL(Translator):
         needs="aligned faces of at least two expressions, with their landmarks; no pairs",
     )
     settings_class = LSSLSettings
+    learns_intensities = True
     configurations: ClassVar[dict[str, Any]] = {
         "compact": LSSLSettings(),
         "paper": LSSLSettings(
@@ -269,11 +270,12 @@ class LSSL(Translator):
             size=s.size,
             width=s.critic_width,
             depth=s.critic_depth,
-            maps=classes if s.conditional_critic else 1,
+            maps=classes + self.intensities if s.conditional_critic else 1,
             attributes=classes,
             fine=s.fine_weight > 0,
             leak=s.critic_leak,
         )
+        self.attribute_loss = losses.attribute_loss(self.intensities)
         self.landmark_network = LandmarkNetwork()
 
     def averaged_modules(self) -> dict[str, nn.Module]:
@@ -340,7 +342,7 @@ class LSSL(Translator):
         if real.fine is not None and fake.fine is not None:
             fine = losses.critic_loss(real.fine, fake.fine, self.settings.adversarial)
             adversarial = adversarial + self.settings.fine_weight * fine
-        attribute = losses.soft_cross_entropy(real.attributes, batch.conditions)
+        attribute = self.attribute_loss(real.attributes, batch.conditions)
         return adversarial + self.settings.attribute_weight * attribute, {
             "critic": adversarial,
             "critic_attribute": attribute,
@@ -389,7 +391,7 @@ class LSSL(Translator):
         fake = self.critic(self._stack(result), batch.targets)
         terms = {
             "adversarial": losses.generator_loss(fake.patches, s.adversarial),
-            "attribute": losses.soft_cross_entropy(fake.attributes, batch.targets),
+            "attribute": self.attribute_loss(fake.attributes, batch.targets),
         }
         if fake.fine is not None:
             fine = losses.generator_loss(fake.fine, s.adversarial)

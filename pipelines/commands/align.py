@@ -20,12 +20,15 @@ class Options:
     """Folder of pictures, or a CSV file."""
     out: Annotated[Path, tyro.conf.Positional]
     """Folder to write."""
+    unlabelled: bool = False
+    """Also take pictures without a label: those in no class folder, or in one that is named `unlabelled`."""
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
     settings: Annotated[AlignSettings, tyro.conf.arg(name="")] = field(default_factory=AlignSettings)
 
 
 def run(options: Options) -> None:
     """Align and say what came of it."""
-    summary = align_folder(open_dataset(options.source, options.reading), options.out, options.settings)
+    faces = open_dataset(options.source, options.reading, options.unlabelled)
+    summary = align_folder(faces, options.out, options.settings)
     print(summary)
     print(f"{options.out}/        look: {options.out}/contact_sheet.png")

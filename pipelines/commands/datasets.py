@@ -22,15 +22,15 @@ class DatasetOptions:
     """Regular expression whose group finds the subject in a file name, for example '(S[0-9]+)_'."""
 
 
-def open_dataset(path: Path, options: DatasetOptions) -> FaceTable:
-    """Read a dataset, and say what is worth saying about it."""
+def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) -> FaceTable:
+    """Read a dataset, with or without its unlabelled pictures, and say what is worth saying about it."""
     renames = {}
     for text in words(options.labels):
         old, equals, new = text.partition("=")
         if not equals or not old or not new:
             raise EmoaugError(f'--labels "{text}": write OLD=NEW, for example irritated=angry')
         renames[old] = new
-    faces = read_faces(path, renames, words(options.vocabulary) or None, options.subject_pattern)
+    faces = read_faces(path, renames, words(options.vocabulary) or None, options.subject_pattern, unlabelled)
     for note in faces.notes:
         print(note)
     if len(faces.rejected):

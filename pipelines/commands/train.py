@@ -12,7 +12,7 @@ import tyro
 from augment.checkpoints import settings_from
 from augment.folders import load_faces
 from augment.systems import get_system
-from augment.training import TrainingSettings, train
+from augment.training import Conditions, TrainingSettings, train
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 
@@ -31,6 +31,9 @@ class Options:
     """`compact` for small data and CPUs, `paper` for the published networks."""
     size: int | None = None
     """Side of the faces, pixels; by default the dataset's for `compact`, the published one for `paper`."""
+    conditions: Conditions = "labels"
+    """What the system is told to show: an expression by its label, or the strength of every movement, as blendshapes or
+    action units, that `emoaug align` measured; then every face is an example, labelled or not."""
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
     training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
@@ -42,13 +45,17 @@ class Options:
 def run(options: Options) -> None:
     """Train and say where the result is."""
     system = get_system(options.system)
-    faces = open_dataset(options.data, options.reading)
+    faces = open_dataset(options.data, options.reading, unlabelled=options.conditions != "labels")
     size = options.size
     if size is None and options.configuration == "compact":
         size = load_faces(faces.select([0]), None).shape[-1]
     chosen = () if size is None else (f"size={size}",)
     settings = with_options(system.configurations[options.configuration], chosen + options.set)
-    checkpoint = train(faces, options.out, options.system, settings, options.training, restart=options.restart)
+    checkpoint = train(
+        *(faces, options.out, options.system, settings, options.training),
+        restart=options.restart,
+        conditions=options.conditions,
+    )
     samples = sorted((options.out / "samples").glob("*.png"))
     print(
         f"{checkpoint}        look: {samples[-1]}   "

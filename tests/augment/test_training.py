@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 
 from augment.checkpoints import load_translator, read_config
 from augment.pictures import decode_picture, read_picture
+from augment.samples import to_pictures
 from augment.systems import get_system
-from augment.training import TrainingSettings, to_pictures, train
+from augment.training import TrainingSettings, train
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 

@@ -12,8 +12,9 @@ from augment.alignment import AlignSettings, align_folder
 from augment.checkpoints import load_translator
 from augment.folders import load_faces, read_faces
 from augment.landmarker import FaceLandmarker
+from augment.samples import to_pictures
 from augment.systems import get_system
-from augment.training import TrainingSettings, to_pictures, train
+from augment.training import TrainingSettings, train
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("EMOAUG_TEST_DATA", ROOT / "../shared/data"))
