@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from augment.expressions import resolve_labels
 from emoaug import EmoaugError
@@ -32,7 +32,7 @@ class ExpressionTargets:
     change places: the face's own expression keeps the share `strength`, and the target takes the rest.
 
     Args:
-        condition_names: what the system knows.
+        condition_names: the expressions that the system knows.
         classes: what label 0, 1, ... mean; each is one of the condition names or a synonym of one, or None for a class
             whose faces are left as they are.
         targets: "others" for every other class (with `keep_label`: neutral, so that only the intensity varies), the
@@ -40,6 +40,7 @@ class ExpressionTargets:
             mapping leaves out are left as they are.
         strength: lowest and highest strength, each in [0.001, 1], drawn evenly between.
         keep_label: whether the label stays.
+        vectors: what to ask the system for to get each expression, (E, K) float32 in [0, 1]; by default one-hot.
 
     Raises:
         EmoaugError: a name that the system or the classes do not have, or a strength out of range.
@@ -52,6 +53,7 @@ class ExpressionTargets:
         targets: Targets,
         strength: tuple[float, float],
         keep_label: bool,
+        vectors: Tensor | None = None,
     ) -> None:
         low, high = strength
         if not 0.001 <= low <= high <= 1:
@@ -65,8 +67,9 @@ class ExpressionTargets:
         widest = max(map(len, choices))
         # Rows shorter than the widest are filled up; a draw never reaches the filling.
         table = torch.tensor([[*row, *([0] * (widest - len(row)))] for row in choices])
-        one_hot = nn.functional.one_hot(torch.tensor(self._conditions).clamp_min(0), len(condition_names)).float()
-        self._tables = {torch.device("cpu"): (table, torch.tensor([len(row) for row in choices]), one_hot)}
+        asked = torch.eye(len(condition_names)) if vectors is None else vectors
+        shown = asked[torch.tensor(self._conditions).clamp_min(0)]
+        self._tables = {torch.device("cpu"): (table, torch.tensor([len(row) for row in choices]), shown)}
 
     def draw(self, labels: Tensor, uniform: Tensor) -> Change:
         """Decide for every face, on the labels' device and without waiting for it.
@@ -80,7 +83,7 @@ class ExpressionTargets:
             self._tables[labels.device] = tuple(  # type: ignore[assignment]
                 tensor.to(labels.device) for tensor in self._tables[torch.device("cpu")]
             )
-        table, counts, one_hot = self._tables[labels.device]
+        table, counts, shown = self._tables[labels.device]
         count = counts[labels]
         # In float32 the product of a number just below 1 may round up to the count itself.
         place = (uniform[:, 0] * count).long().minimum(count - 1).clamp_min(0)
@@ -88,7 +91,7 @@ class ExpressionTargets:
         low, high = self.strength
         strength = (low + (high - low) * uniform[:, 1:2]).clamp(low, high)
         main, rest = (labels, target) if self.keep_label else (target, labels)
-        conditions = strength * one_hot[main] + (1 - strength) * one_hot[rest]
+        conditions = strength * shown[main] + (1 - strength) * shown[rest]
         changed = count > 0
         return Change(changed, labels if self.keep_label else torch.where(changed, target, labels), conditions)
 

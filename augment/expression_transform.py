@@ -39,8 +39,10 @@ class ExpressionTransform(v2.Transform):
             self._system.needs("sample", "new_person=True")
         else:
             self._system.needs("translate", "a change of expression")
-        names = self._system.condition_names
-        self._targets = ExpressionTargets(names, names if classes is None else classes, targets, strength, keep_label)
+        names, vectors = self._system.expressions()
+        self._targets = ExpressionTargets(
+            names, names if classes is None else classes, targets, strength, keep_label, vectors
+        )
         self.p, self.targets, self.strength, self.keep_label = p, targets, strength, keep_label
         self.classes, self.new_person, self.precision = classes and tuple(classes), new_person, precision
 

@@ -46,9 +46,9 @@ class FaceTable:
     root: Path
     """Folder that the file names are relative to."""
     table: pd.DataFrame
-    """One row a face. file_name (with forward slashes), label (of `vocabulary`, None where unlabelled), subject (text or
-    None), split (train, val, test or None), is_synthetic (bool); then the source table's other columns as text, None
-    where empty, except accepted (bool) and seed (int); for fer2013.csv also pixels (text)."""
+    """One row a face. file_name (with forward slashes), label (of `vocabulary`; None where unlabelled), subject (text
+    or None), split (train, val, test or None), is_synthetic (bool); then the source table's other columns as text,
+    None where empty, except accepted (bool) and seed (int); for fer2013.csv also pixels (text)."""
     vocabulary: tuple[str, ...]
     """The classes, in order."""
     rejected: pd.DataFrame
@@ -90,7 +90,8 @@ class FaceTable:
     def label_indices(self) -> np.ndarray:
         """Return each face's place in the vocabulary, -1 where unlabelled, int64, (N,)."""
         places = {name: index for index, name in enumerate(self.vocabulary)}
-        return np.array([-1 if label is None else places[label] for label in self.table["label"]], dtype=np.int64)
+        labels = self.table["label"]
+        return np.array([places[label] if isinstance(label, str) else -1 for label in labels], dtype=np.int64)
 
     def originals(self) -> np.ndarray:
         """Say which faces count as given, (N,) bool: real ones, or all where none is real, as in simulated data."""

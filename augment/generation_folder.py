@@ -70,7 +70,7 @@ def fit(picture: np.ndarray, size: int) -> np.ndarray:
 
 def check_folder(out: Path, faces: FaceTable, targets: Sequence[str]) -> None:
     """Raise EmoaugError if labels cannot be folder names, or if the result would lie among its own sources."""
-    for label in [*faces.table["label"].unique(), *targets]:
+    for label in [*faces.table["label"].dropna().unique(), *targets]:
         if str(label) in ("", ".", "..") or re.search(r'[/\\\0:*?"<>|]', str(label)) or str(label).startswith("."):
             raise EmoaugError(f"label {label!r} cannot be the name of a folder; map it to another with --labels")
     inside = out.resolve().is_relative_to(faces.root.resolve())
@@ -115,7 +115,8 @@ def write_tables(
         write_text(out / REJECTED, rejected.to_csv(index=False, lineterminator="\n"))
     table = pd.concat([_real_rows(faces, real), _synthetic_rows(faces, plan, made, origin)], ignore_index=True)
     # Every column of a generated folder is there, also those that a judge fills in later.
-    write_metadata(out, table.assign(accepted=True).reindex(columns=[*COLUMNS, "file_sha256"]))
+    more = [name for name in table.columns if name not in COLUMNS]
+    write_metadata(out, table.assign(accepted=True).reindex(columns=[*COLUMNS, *more]))
     counts = Counter(str(reason) for reason in rejected["rejected"])
     labels = Counter(str(label) for label in table["label"])
     return GenerateSummary(
@@ -146,6 +147,13 @@ def _synthetic_rows(faces: FaceTable, plan: pd.DataFrame, made: list[Made], orig
     asked = rows[["source_label", "condition"]].assign(
         seed=rows["seed"].astype("Int64"), label=rows["target"], file_name=rows["picture"], is_synthetic=True
     )
+    if "exemplar_file" in rows:
+        both = rows[["exemplar_index", "second_exemplar_index"]]
+        hashes = {i: faces.sha256(i) if i >= 0 else None for i in np.unique(both.to_numpy()).tolist()}
+        asked = asked.join(rows[["exemplar_file", "second_exemplar_file"]]).assign(
+            exemplar_sha256=both["exemplar_index"].map(hashes),
+            second_exemplar_sha256=both["second_exemplar_index"].map(hashes),
+        )
     return asked.assign(
         subject=source["subject"],
         split=source["split"],
@@ -178,6 +186,7 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list[Re
     squeezed = sum(height != width for height, width in sizes)
     other_size = sum(face.size != (size, size) for face in real if not face.rejected)
     synthetic = int(faces.table["is_synthetic"].sum())
+    unlabelled = int(faces.table["label"].isna().sum())
     notes = {
         f"{len(sizes):,} faces were made from sources scaled to {size}x{size} pixels": len(sizes),
         f"{squeezed:,} of these sources are not square and were squeezed; emoaug align crops faces": squeezed,
@@ -186,6 +195,7 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list[Re
             repeats
         ),
         f"{synthetic:,} synthetic faces of the source folder were not taken over": synthetic,
+        f"{unlabelled:,} unlabelled faces of the source folder were not taken over": unlabelled,
         f"{len(faces.rejected):,} files of the source folder could not be used when it was read": len(faces.rejected),
     }
     return tuple(text for text, count in notes.items() if count)
@@ -200,6 +210,8 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
     # Sources that became most; among equals the plan's order, which is shuffled.
     results = table.groupby("source_index", sort=False).size().sort_values(ascending=False, kind="stable")
     targets = list(dict.fromkeys(plan["target"]))
+    if "exemplar_file" in plan:
+        return _exemplar_sheet(faces, table, targets, out, size)
     rows, captions = [], []
     for source in results.index[:SHEET_ROWS].tolist():
         own = table[table["source_index"] == source].set_index("target")["picture"]
@@ -212,3 +224,21 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
         )
         captions.append(safe_stem(str(faces.table["file_name"].iloc[source]), longest=24))
     return encode_png(contact_sheet(rows, captions, ["source", *targets]))
+
+
+def _exemplar_sheet(faces: FaceTable, table: pd.DataFrame, targets: list[str], out: Path, size: int) -> bytes:
+    """Some faces of each class: the source, the exemplar whose expression it takes, and the result."""
+    rows = []
+    for target in targets:
+        own = table[table["target"] == target][:3]
+        rows.append(
+            [
+                picture
+                for source, exemplar, name in own[["source_index", "exemplar_index", "picture"]].itertuples(index=False)
+                for picture in (
+                    *(fit(faces.picture(int(i)), size) for i in (source, exemplar)),
+                    read_picture(out / str(name)),
+                )
+            ]
+        )
+    return encode_png(contact_sheet(rows, targets, ["source", "exemplar", "result"] * 3))

@@ -18,6 +18,8 @@ from emoaug import EmoaugError
 Policy = Literal["balance", "multiply", "per-class"]
 
 PLAN_COLUMNS = ("row", "source_index", "file_name", "source_label", "subject", "target", "condition", "seed")
+EXEMPLAR_COLUMNS = ("exemplar_index", "exemplar_file", "second_exemplar_index", "second_exemplar_file")
+"""Columns besides, where faces take the expression of others; a second index of -1 is no second exemplar."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,10 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
             "Map the labels, leave those faces out, or train a system on them"
         )
 
-    wanted = _wanted_counts(Counter(labels[training].tolist()), condition_names, settings)
-    groups = _subject_codes(table)
+    wanted = wanted_counts(Counter(labels[training].tolist()), condition_names, settings)
+    groups = subject_codes(table)
     drawn = [
-        _draw_sources(sources[labels[sources] != target], groups, count, target, settings.seed)
+        draw_evenly(_others(sources, labels, target, count), groups, count, target, settings.seed)
         for target, count in wanted.items()
     ]
     source_index = np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
@@ -139,15 +141,24 @@ def check_plan(plan: pd.DataFrame, faces: FaceTable, condition_names: tuple[str,
     unknown = sorted(set(map(str, plan["target"])) - set(condition_names) - set(faces.vocabulary))
     if unknown:
         raise EmoaugError(f"the plan asks for {', '.join(unknown)}; the system knows {', '.join(condition_names)}")
-    index = plan["source_index"].to_numpy()
+    _check_faces(plan, faces, "source_index", "file_name")
+    if "exemplar_file" in plan.columns:
+        _check_faces(plan, faces, "exemplar_index", "exemplar_file")
+        _check_faces(plan[plan["second_exemplar_index"] >= 0], faces, "second_exemplar_index", "second_exemplar_file")
+    condition_array(plan, condition_names)
+
+
+def _check_faces(plan: pd.DataFrame, faces: FaceTable, place: str, name: str) -> None:
+    """Check one kind of the faces that a plan uses: where they stand in the table, and how they are called."""
+    rows, index = plan["row"].to_numpy(), plan[place].to_numpy()
     if len(index) and (index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= len(faces.table)):
-        raise EmoaugError(f"the plan's column source_index must hold whole numbers from 0 to {len(faces.table) - 1}")
+        raise EmoaugError(f"the plan's column {place} must hold whole numbers from 0 to {len(faces.table) - 1}")
     names = faces.table["file_name"].to_numpy(dtype=object)[index]
-    differs = np.flatnonzero(names != plan["file_name"].to_numpy(dtype=object))
+    differs = np.flatnonzero(names != plan[name].to_numpy(dtype=object))
     if len(differs):
         at = differs[0]
         raise EmoaugError(
-            f"the plan was made for other faces: row {rows[at]} wants {plan['file_name'].iloc[at]} "
+            f"the plan was made for other faces: row {rows[at]} wants {plan[name].iloc[at]} "
             f"where this folder has {names[at]}; build the plan again"
         )
     held_out = ~(faces.for_training() | faces.table["is_synthetic"].to_numpy(dtype=bool))[index]
@@ -157,7 +168,6 @@ def check_plan(plan: pd.DataFrame, faces: FaceTable, condition_names: tuple[str,
             f"row {rows[at]} of the plan uses {names[at]}, a face or a person of the splits "
             f"{' or '.join(HELD_OUT_SPLITS)}; synthetic faces are made from training faces only"
         )
-    condition_array(plan, condition_names)
 
 
 def plan_summary(plan: pd.DataFrame) -> dict[str, object]:
@@ -177,10 +187,10 @@ def plan_summary(plan: pd.DataFrame) -> dict[str, object]:
 def row_seeds(seed: int, rows: np.ndarray) -> np.ndarray:
     """Seeds (N,) int64 in [0, 2**53) that depend on the run's seed and the row's number only."""
     # 53 bits: a table with empty seeds (real faces) is read as float64, which must not change a seed.
-    return (_mix(_mix(np.uint64(seed)) + np.asarray(rows).astype(np.uint64)) >> np.uint64(11)).astype(np.int64)
+    return (mixed(mixed(np.uint64(seed)) + np.asarray(rows).astype(np.uint64)) >> np.uint64(11)).astype(np.int64)
 
 
-def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
+def mixed(x: np.ndarray | np.uint64) -> np.ndarray:
     """SplitMix64's output function, (N,) uint64 to (N,) uint64, one to one (Steele et al., OOPSLA 2014).
 
     Used in place of NumPy's generators because their streams may change between versions.
@@ -191,13 +201,14 @@ def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def _subject_codes(table: pd.DataFrame) -> np.ndarray:
+def subject_codes(table: pd.DataFrame) -> np.ndarray:
     """A number for each subject, (N,); a face of unknown subject is its own."""
     codes, subjects = pd.factorize(table["subject"].to_numpy(dtype=object))
     return np.where(codes >= 0, codes, len(subjects) + np.arange(len(table)))
 
 
-def _wanted_counts(real: Mapping[str, int], condition_names: tuple[str, ...], settings: PlanSettings) -> dict[str, int]:
+def wanted_counts(real: Mapping[str, int], condition_names: tuple[str, ...], settings: PlanSettings) -> dict[str, int]:
+    """Synthetic faces to make of each class, from the counts of its real ones."""
     if settings.policy == "per-class":
         return {name: settings.count for name in condition_names}
     if settings.policy == "multiply":
@@ -206,17 +217,34 @@ def _wanted_counts(real: Mapping[str, int], condition_names: tuple[str, ...], se
     return {name: biggest - real.get(name, 0) for name in condition_names}
 
 
-def _draw_sources(pool: np.ndarray, groups: np.ndarray, count: int, target: str, seed: int) -> np.ndarray:
-    """Places (count,) of the sources for one target, in rounds over subjects."""
-    if count == 0:
-        return np.empty(0, dtype=np.int64)
-    if len(pool) == 0:
+def _others(sources: np.ndarray, labels: np.ndarray, target: str, count: int) -> np.ndarray:
+    """Those of the sources that show something else; EmoaugError if there are none and some are wanted."""
+    pool = sources[labels[sources] != target]
+    if count and not len(pool):
         raise EmoaugError(
             f'no face can become "{target}": sources are real faces that show something else, outside the splits '
             f"{' and '.join(HELD_OUT_SPLITS)} and of people who are not in them. Add such faces or split by subject"
         )
-    name = int.from_bytes(hashlib.sha256(target.encode()).digest()[:8], "little")
-    keys = _mix(_mix(_mix(np.uint64(seed)) ^ np.uint64(name)) + pool.astype(np.uint64))
+    return pool
+
+
+def draw_evenly(pool: np.ndarray, groups: np.ndarray, count: int, purpose: str, seed: int) -> np.ndarray:
+    """Draw faces in rounds over subjects: one of each, then a second of each, and none again before all were drawn.
+
+    Args:
+        pool: places of the faces to choose from, (P,) int64.
+        groups: the subject's number of every face of the dataset; see `subject_codes`.
+        count: how many.
+        purpose: what they are for; draws for another purpose are in another order.
+        seed: the run's seed.
+
+    Returns:
+        Places, (count,) int64.
+    """
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    name = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little")
+    keys = mixed(mixed(mixed(np.uint64(seed)) ^ np.uint64(name)) + pool.astype(np.uint64))
     by_subject = np.lexsort((keys, groups[pool]))
     subject = groups[pool][by_subject]
     first = np.flatnonzero(np.r_[True, subject[1:] != subject[:-1]])
@@ -230,7 +258,7 @@ def _conditions(
 ) -> np.ndarray:
     """JSON texts (N,): strength * target + (1 - strength) * source, in thousandths so that the text is exact."""
     low, high = (round(1000 * s) for s in strength)
-    steps = _mix(seeds.astype(np.uint64)) % np.uint64(high - low + 1)
+    steps = mixed(seeds.astype(np.uint64)) % np.uint64(high - low + 1)
     thousandths = (low + steps.astype(np.int64)) if len(seeds) else np.empty(0, dtype=np.int64)
     texts: dict[tuple[str, str, int], str] = {}
     out = np.empty(len(targets), dtype=object)

@@ -93,8 +93,8 @@ def _truths(path: Path, column: str, cells: Sequence[str], lines: Sequence[int])
 def read_table(
     root: Path, path: Path, rows: Rows, whole_folder: bool, unlabelled: bool
 ) -> tuple[pd.DataFrame, list[tuple[str, str]], list[str]]:
-    """Read a table of file names. Rejected are rows without a file, files without a row, and, unless they are asked for,
-    rows without a label."""
+    """Read a table of file names; rejected are rows without a file, files without a row, and, if unwanted, unlabelled
+    ones."""
     meant, others = _columns(path, rows)
     if "file_name" not in meant:
         raise EmoaugError(f"{path} has no column file_name (or path, file, image); it has {', '.join(rows.columns)}")

@@ -36,7 +36,9 @@ class RealFace:
 
 
 def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, taken: list[str]) -> list[RealFace]:
-    """Bring the real faces into the folder, in the order of the table; those that cannot be decoded are left out.
+    """Bring the real faces that have a label into the folder, in the order of the table.
+
+    Those that cannot be decoded are left out.
 
     Args:
         faces: the source.
@@ -47,7 +49,8 @@ def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, 
     """
     if how == "no":
         return []
-    indices = np.flatnonzero(~faces.table["is_synthetic"].to_numpy(dtype=bool)).tolist()
+    labelled = faces.table["label"].notna() & ~faces.table["is_synthetic"]
+    indices = np.flatnonzero(labelled.to_numpy(dtype=bool)).tolist()
     names = _real_names(faces, indices, taken)
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda i, name: _add_real_face(faces, i, out, name, how), indices, names))

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from augment.checkpoints import load_translator, read_config, settings_from, weights_sha256
+from augment.checkpoints import load_translator, named_conditions, read_config, settings_from, weights_sha256
 from augment.devices import Precision, choose_precision
+from augment.intensities import are_intensities
 from augment.systems import get_system
 from augment.systems.base import Translator
 from emoaug import EmoaugError
@@ -39,7 +40,7 @@ class SharedTranslator:
         self._given: dict[torch.device, Translator] = {}
         if isinstance(system, Translator):
             self.name, self.size, self.abilities = system.name, system.size, system.info.abilities
-            self.condition_names = system.condition_names
+            self.condition_names, self._named = system.condition_names, dict(system.named_conditions)
             if system.training or any(p.requires_grad for p in system.parameters()):
                 system = copy.deepcopy(system).eval().requires_grad_(False)
             self._given[_device_of(system)] = system
@@ -50,7 +51,7 @@ class SharedTranslator:
         kind = get_system(config["system"])
         settings = settings_from(kind.settings_class, config["settings"], f"{self._path}: settings")
         self.name, self.size, self.abilities = kind.name, int(settings.size), kind.info.abilities
-        self.condition_names = tuple(config["condition_names"])
+        self.condition_names, self._named = tuple(config["condition_names"]), dict(named_conditions(config))
         self._sha256: str = config["weights_sha256"]
 
     def on(self, device: torch.device) -> Translator:
@@ -75,6 +76,22 @@ class SharedTranslator:
     def sha256(self) -> str:
         """SHA-256 of the weights, as a checkpoint has it."""
         return weights_sha256(next(iter(self._given.values()))) if self._path is None else self._sha256
+
+    def expressions(self) -> tuple[tuple[str, ...], Tensor]:
+        """The expressions that the system knows by name, and what to ask it for: (E, K) float32 in [0, 1].
+
+        Raises:
+            EmoaugError: its conditions are measured, and it was trained without labels.
+        """
+        if not are_intensities(self.condition_names):
+            return self.condition_names, torch.eye(len(self.condition_names))
+        if not self._named:
+            raise EmoaugError(
+                f"this {self.name} was trained on what was measured on unlabelled faces and knows no expression by "
+                "name; emoaug generate can give it the expressions of labelled faces, or train it where faces have "
+                "labels"
+            )
+        return tuple(self._named), torch.tensor(list(self._named.values()), dtype=torch.float32)
 
     def needs(self, ability: str, for_what: str) -> None:
         """Raise EmoaugError unless the system has an ability."""

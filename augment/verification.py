@@ -158,7 +158,7 @@ def _dataset(run: Mapping[str, Any]) -> Path | None:
 
 
 def _source_path(folder: Path, run: Mapping[str, Any], row: Row) -> Path | None:
-    """Find a row's source file, None if it has none or it is not there.
+    """Find the file that a row names as its source, None if it names none or it is not there.
 
     A relative name belongs to the dataset that run.json names, or, where it climbs with "..", to the folder itself.
     Without "..", the folder has its own picture under that name as often as not.
@@ -217,7 +217,11 @@ def _test_subject_problems(wanted: list[tuple[str, Row]], people: Mapping[str, t
     for name, row in wanted:
         if row.get("is_synthetic", "").lower() != "true":
             continue
-        for role, column in (("source", "source_file"), ("exemplar", "exemplar_file")):
+        for role, column in (
+            ("source", "source_file"),
+            ("exemplar", "exemplar_file"),
+            ("second exemplar", "second_exemplar_file"),
+        ):
             subject, split = people.get(row.get(column, ""), ("", ""))
             if role == "source":
                 subject = row.get("source_subject", "") or subject or row.get("subject", "")

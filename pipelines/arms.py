@@ -15,6 +15,11 @@ SIMULATED, REFINED = "simulated", "refined"
 """Arms with rendered faces, as they are or made to look real."""
 
 
+MEASURED = "-measured"
+"""Ending of arms whose system learns from what was measured on all training faces, labelled or not, and gives the
+expressions of the labelled ones to other people."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """One training recipe. All arms take the same number of steps of the same batch size."""
@@ -30,7 +35,8 @@ def get_arm(name: str) -> Arm:
     """The arm of that name; a source of synthetic faces stands for classical with its faces added."""
     if name in PICTURE_RECIPES:
         return Arm(name, PICTURE_RECIPES[name])
-    sources = [*SYSTEMS, SIMULATED, REFINED]
+    measured = [name + MEASURED for name, system in SYSTEMS.items() if system.learns_intensities]
+    sources = [*SYSTEMS, *measured, SIMULATED, REFINED]
     if name in sources:
         return Arm(name, PICTURE_RECIPES["classical"], name)
     raise EmoaugError(f'unknown arm "{name}"; there are {", ".join([*PICTURE_RECIPES, *sources])}')

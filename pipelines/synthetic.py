@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from augment.checkpoints import load_translator, read_config
+from augment.exemplar_plans import build_exemplar_plan
 from augment.folders import FaceTable, read_faces
 from augment.generation import GenerateSettings, generate
+from augment.intensities import IntensityScale
 from augment.plans import PlanSettings, build_plan
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
@@ -21,7 +23,7 @@ from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
 from augment.training import train
 from emoaug import EmoaugError
-from pipelines.arms import REFINED, SIMULATED
+from pipelines.arms import MEASURED, REFINED, SIMULATED
 from pipelines.splits import Fold
 from pipelines.trials import GainSettings, Trial
 
@@ -51,6 +53,8 @@ def make_synthetic(
         return _simulated(trial, chosen, size, out / "synthetic" / trial.name, settings)
     if trial.arm.source == REFINED:
         folder, config = _refined(trial, chosen, size, out, settings)
+    elif trial.arm.source is not None and trial.arm.source.endswith(MEASURED):
+        folder, config = _exemplified(trial, with_unlabelled(faces, rows, trial.fold), size, out, settings)
     else:
         folder, config = _translated(trial, chosen, size, out, settings)
     made = read_faces(folder, vocabulary=faces.vocabulary)
@@ -74,6 +78,34 @@ def _translated(
     folder = out / "synthetic" / trial.name
     generate(chosen, translator, plan, folder, _generating(settings), {"data": str(chosen.root)})
     return folder, read_config(checkpoint)
+
+
+def with_unlabelled(faces: FaceTable, rows: np.ndarray, fold: Fold) -> FaceTable:
+    """All training faces of a fold, of which only those of some rows keep their labels."""
+    table = faces.table.assign(split="train")
+    table.loc[np.setdiff1d(np.arange(len(table)), rows), "label"] = None
+    return replace(faces, table=table).select(fold.train)
+
+
+def _exemplified(
+    trial: Trial, training_faces: FaceTable, size: int, out: Path, settings: GainSettings
+) -> tuple[Path, dict[str, Any]]:
+    """Train on what was measured on all training faces, and give the labelled ones' expressions to other people."""
+    assert trial.arm.source is not None
+    system = trial.arm.source.removesuffix(MEASURED)
+    own = replace(get_system(system).configurations["compact"], size=size)
+    training = replace(settings.training, seed=trial.seed)
+    checkpoint = train(training_faces, out / "systems" / trial.name, system, own, training, conditions="blendshapes")
+    config = read_config(checkpoint)
+    scale = IntensityScale.from_config(config)
+    assert scale is not None
+    labelled = int(training_faces.table.label.notna().sum())
+    per_class = max(1, round(settings.synthetic_factor * labelled / len(training_faces.vocabulary)))
+    plan = build_exemplar_plan(training_faces, scale, PlanSettings("per-class", count=per_class, seed=trial.seed))
+    folder = out / "synthetic" / trial.name
+    provenance = {"data": str(training_faces.root)}
+    generate(training_faces, load_translator(checkpoint), plan, folder, _generating(settings), provenance)
+    return folder, config
 
 
 def _simulated(trial: Trial, chosen: FaceTable, size: int, folder: Path, settings: GainSettings) -> FaceTable:
@@ -122,9 +154,12 @@ def check_lineage(made: FaceTable, config: dict[str, Any], faces: FaceTable, fol
     test_subjects = {s for s in subjects[fold.test] if isinstance(s, str)}
     # By content, not by name: a picture is the same one wherever it lies.
     test_pictures = {faces.sha256(int(i)) for i in fold.test}
-    from_test = made.table.source_sha256.isin(test_pictures).sum() if "source_sha256" in made.table else 0
-    if from_test:
-        raise EmoaugError(f"{made.root}: {from_test} synthetic faces were made from test faces of fold {fold.number}")
+    for column in ("source_sha256", "exemplar_sha256", "second_exemplar_sha256"):
+        from_test = made.table[column].isin(test_pictures).sum() if column in made.table else 0
+        if from_test:
+            raise EmoaugError(
+                f"{made.root}: {from_test} synthetic faces were made from test faces of fold {fold.number}"
+            )
     seen = set(config["extra"].get("training_data", {}).get("subjects", []))
     if seen & test_subjects:
         raise EmoaugError(

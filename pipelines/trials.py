@@ -19,7 +19,7 @@ class GainSettings:
 
     arms: tuple[str, ...] = ("real", "classical", "lssl")
     """Training recipes, with commas or spaces: real (no augmentation), classical, or a source of synthetic faces
-    (classical plus its faces): a system, simulated, or refined."""
+    (classical plus its faces): a system, a system with -measured, simulated, or refined."""
     folds: int = 4
     """Folds that no person crosses; 1 takes the dataset's own train and test splits."""
     seeds: int = 3

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from augment.action_units import BLENDSHAPE_NAMES
 from augment.faces import FaceMeasures, write_measures
 from augment.folders import FaceTable, read_faces, write_metadata
 from augment.pictures import encode_png, write_bytes
@@ -13,7 +14,7 @@ from tests.augment.drawn_face import draw_face
 
 
 def draw_dataset(folder: Path, subjects: int = 6, size: int = 32, landmarks: bool = True) -> FaceTable:
-    """Each person neutral and happy, with made-up landmarks whose mouth rises with the smile."""
+    """Each person neutral and happy, with made-up landmarks whose mouth rises with the smile, and made-up scores."""
     generator, rows = np.random.default_rng(0), []
     points = np.zeros((2 * subjects, 478, 3), np.float32)
     template = generator.uniform(-0.6, 0.6, (478, 3))
@@ -29,9 +30,25 @@ def draw_dataset(folder: Path, subjects: int = 6, size: int = 32, landmarks: boo
             rows.append({"file_name": name, "label": label, "subject": f"person{subject:02d}"})
     write_metadata(folder, pd.DataFrame(rows))
     if landmarks:
-        names = np.array([f"shape{i}" for i in range(52)])
-        measures = FaceMeasures(
-            points, np.zeros((len(rows), 52), np.float32), names, np.zeros((len(rows), 3), np.float32)
-        )
+        scores = draw_scores([row["label"] for row in rows])
+        pose = np.zeros((len(rows), 3), np.float32)
+        measures = FaceMeasures(points, scores, np.array(BLENDSHAPE_NAMES), pose)
         write_measures(folder, [row["file_name"] for row in rows], measures)
     return read_faces(folder)
+
+
+def draw_scores(labels: list[str]) -> np.ndarray:
+    """Blendshape scores (N, 52): smiles of happy faces, and jaws and brows of anybody."""
+    generator = np.random.default_rng(1)
+    scores = np.zeros((len(labels), len(BLENDSHAPE_NAMES)), np.float32)
+    for row, label in enumerate(labels):
+        shown = {
+            "mouthSmileLeft": 0.1 + 0.7 * (label == "happy") + generator.uniform(-0.1, 0.1),
+            "jawOpen": generator.uniform(0, 0.5),
+            "browInnerUp": generator.uniform(0, 0.5),
+        }
+        for name, value in shown.items():
+            scores[row, BLENDSHAPE_NAMES.index(name)] = value
+    smile = BLENDSHAPE_NAMES.index("mouthSmileLeft")
+    scores[:, smile + 1] = scores[:, smile]
+    return scores

@@ -9,14 +9,20 @@ from typing import Annotated
 import tyro
 
 from augment.checkpoints import load_translator, read_config
+from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.generation import GenerateSettings, generate
+from augment.intensities import IntensityScale
 from augment.plans import PlanSettings, build_plan
+from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 
 
 @dataclass(frozen=True)
 class Options:
-    """Write a dataset folder with real and new faces, each with its provenance; a stopped run goes on."""
+    """Write a dataset folder with real and new faces, each with its provenance; a stopped run goes on.
+
+    With weights whose conditions are measured, every new face takes the expression of a labelled face, its exemplar.
+    """
 
     data: Path
     """Folder of aligned faces."""
@@ -25,6 +31,7 @@ class Options:
     out: Path
     """Folder to write."""
     plan: Annotated[PlanSettings, tyro.conf.arg(name="")] = field(default_factory=PlanSettings)
+    exemplars: Annotated[ExemplarSettings, tyro.conf.arg(name="")] = field(default_factory=ExemplarSettings)
     settings: Annotated[GenerateSettings, tyro.conf.arg(name="")] = field(default_factory=GenerateSettings)
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
 
@@ -32,11 +39,20 @@ class Options:
 def run(options: Options) -> None:
     """Plan, make the faces, and say what came of it."""
     translator = load_translator(options.weights)
-    faces = open_dataset(options.data, options.reading)
-    seen = read_config(options.weights)["extra"].get("training_data", {}).get("classes", {})
-    # A class that no training face showed is one that the system cannot make.
-    learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
-    plan = build_plan(faces, learned, options.plan)
+    config = read_config(options.weights)
+    scale = IntensityScale.from_config(config)
+    faces = open_dataset(options.data, options.reading, unlabelled=scale is not None)
+    if scale is not None:
+        plan = build_exemplar_plan(faces, scale, options.plan, options.exemplars)
+    elif options.exemplars != ExemplarSettings():
+        raise EmoaugError(
+            f"--sources, --mixing and --noise are for measured conditions; {options.weights} was trained on labels"
+        )
+    else:
+        seen = config["extra"].get("training_data", {}).get("classes", {})
+        # A class that no training face showed is one that the system cannot make.
+        learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
+        plan = build_plan(faces, learned, options.plan)
     print(
         generate(
             faces,

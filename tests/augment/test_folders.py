@@ -375,3 +375,34 @@ def test_synthetic_faces_are_learned_from_only_where_no_face_is_real(tmp_path):
     assert read_faces(tmp_path).for_training().tolist() == [False, True]
     write_metadata(tmp_path, rows.assign(is_synthetic=True))
     assert read_faces(tmp_path).for_training().tolist() == [True, True]
+
+
+def test_unlabelled_pictures_are_taken_on_demand(two_classes):
+    for name in ["outside.png", "unlabelled/d.png", "train/e.png"]:
+        save(two_classes / name)
+    assert len(read_faces(two_classes)) == 3
+    faces = read_faces(two_classes, unlabelled=True)
+    unlabelled = faces.table[faces.table.label.isna()]
+    assert dict(zip(unlabelled.file_name, unlabelled.split, strict=True)) == {
+        "outside.png": None,
+        "train/e.png": "train",
+        "unlabelled/d.png": None,
+    }
+    assert faces.vocabulary == ("happy", "sad")
+    assert sorted(faces.label_indices().tolist()) == [-1, -1, -1, 0, 0, 1]
+    # Written and read again, they are still there.
+    write_metadata(two_classes, faces.table)
+    again = read_faces(two_classes, unlabelled=True)
+    assert again.table.label.isna().tolist() == faces.table.label.isna().tolist()
+    labelled = read_faces(two_classes)
+    assert len(labelled) == 3
+    assert reasons(labelled)["outside.png"].endswith("no label")
+
+
+def test_a_dataset_may_be_wholly_unlabelled(tmp_path):
+    save(tmp_path / "a.png")
+    faces = read_faces(tmp_path, unlabelled=True)
+    assert faces.vocabulary == ()
+    assert faces.for_training().tolist() == [True]
+    with pytest.raises(EmoaugError, match="no pictures"):
+        read_faces(tmp_path)

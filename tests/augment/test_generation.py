@@ -17,20 +17,26 @@ import pytest
 import torch
 
 from augment.checkpoints import weights_sha256
+from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.folders import read_faces
 from augment.generation import GenerateSettings, generate
 from augment.generation_record import Made, Record
+from augment.measured_conditions import fit_scale
 from augment.pictures import encode_png, read_picture
 from augment.plans import PlanSettings, build_plan
+from augment.verification import verify_folder
 from emoaug import EmoaugError
 from tests.augment.tiny_translator import (
     EXPRESSIONS,
+    Mover,
+    TinySettings,
     contents,
     draw_dataset,
     draw_face,
     run_generation,
     tiny_translator,
 )
+from tests.drawn_dataset import draw_dataset as draw_measured
 
 CPU = GenerateSettings(device="cpu", threads=2)
 
@@ -424,3 +430,31 @@ def test_labels_that_would_leave_the_folder_are_refused(faces, tmp_path):
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(EmoaugError, match=next(iter(wrong))):
         GenerateSettings(**wrong)
+
+
+def test_faces_take_the_expressions_of_exemplars_and_say_whose(tmp_path):
+    faces = draw_measured(tmp_path / "faces", subjects=5)
+    faces.table["label"] = faces.table.label.where(faces.table.subject < "person03", None)
+    scale = fit_scale(faces, "blendshapes")
+    plan = build_exemplar_plan(faces, scale, PlanSettings("per-class", count=12), ExemplarSettings(mixing=0.5))
+    mover, out = Mover(scale.names, TinySettings(size=32)), tmp_path / "out"
+    summary = generate(faces, mover, plan, out, CPU, {"data": str(faces.root)})
+    rows = table(out)
+    made, real = rows[rows.is_synthetic], rows[~rows.is_synthetic]
+    assert made.exemplar_file.tolist() == plan.exemplar_file.tolist()
+    assert made.second_exemplar_file.notna().sum() == (plan.second_exemplar_index >= 0).sum() > 0
+    for row in made.itertuples():
+        exemplar = faces.root / row.exemplar_file
+        assert hashlib.sha256(exemplar.read_bytes()).hexdigest() == row.exemplar_sha256
+        assert row.exemplar_file.startswith(f"{row.label}/")
+        if isinstance(row.second_exemplar_file, str):
+            second = faces.root / row.second_exemplar_file
+            assert hashlib.sha256(second.read_bytes()).hexdigest() == row.second_exemplar_sha256
+    # Unlabelled people lend their faces, and are no part of the bigger dataset themselves.
+    assert made.source_label.isna().any()
+    assert len(real) == summary.real == 6
+    assert verify_folder(out) == []
+    again = generate(faces, mover, plan, tmp_path / "again", replace(CPU, batch_size=1, threads=1), {})
+    assert again.made == 24
+    for name in made.file_name:
+        assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes()

@@ -108,3 +108,24 @@ def test_cross_entropy_counts_the_labelled_only():
     expected = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([0, 1]))
     assert torch.allclose(losses.soft_cross_entropy(logits, attributes), expected)
     assert losses.soft_cross_entropy(logits, torch.zeros(3, 2)) == 0
+
+
+def test_intensity_divergence_is_the_kl_of_bernoulli_distributions_and_nought_for_a_perfect_answer():
+    generator = torch.Generator().manual_seed(0)
+    wanted = torch.rand(6, 5, generator=generator)
+    wanted[0], wanted[1] = 0.0, 1.0
+    logits = torch.randn(6, 5, generator=generator, requires_grad=True)
+    loss = losses.intensity_divergence(logits, wanted)
+    real, read = (torch.distributions.Bernoulli(probs=p) for p in (wanted, logits.sigmoid()))
+    torch.testing.assert_close(loss, torch.distributions.kl_divergence(real, read).sum(1).mean())
+    # It pulls at each logit by answer less truth.
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(gradient, (logits.sigmoid() - wanted) / 6)
+    perfect = losses.intensity_divergence(torch.logit(wanted[2:]), wanted[2:])
+    torch.testing.assert_close(perfect, torch.tensor(0.0), atol=1e-5, rtol=0)
+
+
+def test_the_attribute_loss_follows_the_kind_of_condition():
+    logits, shown = torch.randn(4, 3), torch.zeros(4, 3)
+    assert losses.attribute_loss(False)(logits, shown) == 0  # no class is no label
+    assert losses.attribute_loss(True)(logits, shown) > 0  # no movement is a face at rest

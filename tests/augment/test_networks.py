@@ -1,6 +1,6 @@
 import torch
 
-from augment.networks import ResidualBlock, Retouch, UpStage, augment_for_critic, tile, warp
+from augment.networks import PatchCritic, ResidualBlock, Retouch, UpStage, augment_for_critic, tile, warp
 
 
 def test_warp_by_whole_pixels_moves_the_picture():
@@ -36,6 +36,16 @@ def test_critic_augmentation_leaves_brightness_of_the_heat_map():
     changed = augment_for_critic(samples, 1.0)
     assert set(changed[:, 3].round(decimals=4).unique().tolist()) <= {0.0, 1.0}
     assert len(changed[:, 0].unique()) > 4
+
+
+def test_a_critic_of_intensities_also_judges_a_face_at_rest():
+    torch.manual_seed(0)
+    critic = PatchCritic(channels=3, size=16, width=4, depth=2, maps=4, attributes=3, fine=False, leak=0.2)
+    samples, condition = torch.randn(2, 3, 16, 16), torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.0, 1.0]])
+    maps = critic.real(critic.levels[1](critic.levels[0](samples)))
+    expected = maps[:, :1] + (maps[:, 1:] * condition[:, :, None, None]).sum(1, keepdim=True)
+    torch.testing.assert_close(critic(samples, condition).patches, expected)
+    assert critic(samples, condition).patches[0].abs().sum() > 0
 
 
 def test_shapes_of_blocks():

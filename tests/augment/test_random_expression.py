@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from augment.transforms import ExpressionBatch, RandomExpression
 from emoaug import EmoaugError
 from tests.augment.expression_transforms import CLASSES, TinySampler, always, asked, face, tensor_face
-from tests.augment.tiny_translator import EXPRESSIONS, draw_face, tiny_translator
+from tests.augment.tiny_translator import EXPRESSIONS, Mover, TinySettings, draw_face, tiny_translator
 
 
 def test_the_picture_is_what_the_system_makes_of_the_condition(tiny):
@@ -213,3 +213,17 @@ def test_undefined_values_are_an_error_for_one_and_left_out_of_a_batch():
     assert after[0] == 0
     assert not torch.equal(made[1], pictures[1])
     assert after[1] != 0
+
+
+def test_a_system_of_movements_is_asked_for_what_faces_of_the_class_showed():
+    mover = Mover(("jawOpen", "mouthSmile"), TinySettings()).eval().requires_grad_(False)
+    mover.named_conditions = {"happy": (0.2, 0.8), "sad": (0.0, 0.1)}
+    conditions = asked(mover)
+    transform = always(mover, classes=["sad", None, "happy"], targets={"sad": "happy"}, strength=(0.5, 0.5))
+    assert transform(tensor_face(), 0)[1] == 2
+    torch.testing.assert_close(conditions[0], torch.tensor([[0.1, 0.45]]))
+
+
+def test_a_system_of_movements_that_saw_no_label_says_so():
+    with pytest.raises(EmoaugError, match="knows no expression by name"):
+        always(Mover(("jawOpen", "mouthSmile"), TinySettings()))

@@ -10,11 +10,14 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from augment.checkpoints import load_translator, read_config
+from augment.intensities import IntensityScale
+from augment.measured_conditions import measured_conditions
 from augment.pictures import decode_picture, read_picture
 from augment.samples import to_pictures
 from augment.systems import get_system
@@ -214,3 +217,33 @@ def test_samples_are_real_pictures(faces, tmp_path):
     train(faces, tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, steps=1))
     data = (tmp_path / "run" / "samples" / "000001.png").read_bytes()
     assert decode_picture(data).shape[2] == 3
+
+
+@pytest.mark.parametrize("conditions", ["blendshapes", "action-units"])
+def test_measured_conditions_need_no_labels_and_the_checkpoint_says_what_they_mean(tmp_path, conditions):
+    faces = draw_dataset(tmp_path / "faces")
+    faces.table["label"] = pd.Series([None] * 6 + list(faces.table.label[6:]), dtype=object)
+    training = replace(SETTINGS, steps=3, sample_every=3, save_every=3)
+    checkpoint = train(faces, tmp_path / "run", "lssl", SYSTEM, training, conditions=conditions)
+    config = read_config(checkpoint)
+    expected = ["browInnerUp", "jawOpen", "mouthSmile"] if conditions == "blendshapes" else ["AU1", "AU12", "AU26"]
+    assert config["condition_names"] == expected
+    scale = IntensityScale.from_config(config)
+    shown = measured_conditions(faces, scale)
+    assert shown.max(0).tolist() == [1.0, 1.0, 1.0]
+    assert config["extra"]["training_data"]["faces"] == len(faces)
+    translator = load_translator(checkpoint)
+    happy = (faces.table.label == "happy").to_numpy()
+    torch.testing.assert_close(
+        translator.condition(["happy"])[0], torch.from_numpy(shown[happy].mean(0)), atol=1e-4, rtol=0
+    )
+    assert read_picture(tmp_path / "run" / "samples" / "000003.png").std() > 10
+    with pytest.raises(EmoaugError, match="differ"):
+        train(faces, tmp_path / "run", "lssl", SYSTEM, training)
+
+
+def test_a_system_of_classes_says_which_ones_take_measured_conditions(faces, tmp_path):
+    settings = replace(get_system("reggan").configurations["compact"], size=32)
+    with pytest.raises(EmoaugError, match="reggan learns from labels only; measured conditions are for lssl and cdaae"):
+        train(faces, tmp_path / "run", "reggan", settings, SETTINGS, conditions="blendshapes")
+    assert not (tmp_path / "run").exists()

@@ -131,3 +131,40 @@ def test_subjects_are_numbered_in_the_order_of_their_names(tmp_path):
     assert data.subject_names == tuple(sorted(set(names) - {None}))
     assert data.subject_names[0] == "aaron"
     assert data.subjects.tolist() == [-1 if n is None else data.subject_names.index(n) for n in names]
+
+
+def measured_faces(n: int = 12, subjects: list[int] | None = None) -> TrainingFaces:
+    """Unlabelled grey faces; each shows an intensity of its own in either of two movements."""
+    pixels = torch.arange(n, dtype=torch.uint8).mul(10).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
+    shown = torch.arange(n).float().div(n)
+    return TrainingFaces(
+        *(pixels, torch.full((n,), -1), torch.zeros(n, 478, 2), 2),
+        subjects=None if subjects is None else torch.tensor(subjects),
+        intensities=torch.stack([shown, 1 - shown], 1),
+    )
+
+
+def test_measured_faces_are_drawn_alike_and_asked_for_what_another_face_shows():
+    data = measured_faces()
+    batch = data.batch(torch.Generator().manual_seed(0), 1200, 0.0)
+    rows, targets = rows_of(batch.faces), (batch.targets[:, 0] * 12).round().long()
+    torch.testing.assert_close(batch.conditions, data.intensities[rows])
+    torch.testing.assert_close(batch.targets, data.intensities[targets])
+    assert (rows != targets).all()
+    assert torch.bincount(rows, minlength=12).min() > 60
+    assert torch.bincount(targets, minlength=12).min() > 60
+
+
+def test_partners_of_measured_faces_are_other_pictures_of_the_person_whatever_they_show():
+    data = measured_faces(8, [0, 3, 0, 1, 3, 0, -1, -1])
+    batch = data.batch(torch.Generator().manual_seed(0), 800, 0.0, "same subject")
+    rows, partners = rows_of(batch.faces), rows_of(batch.partners)
+    assert set(zip(rows.tolist(), partners.tolist(), strict=True)) == {
+        *((a, b) for a in (0, 2, 5) for b in (0, 2, 5) if a != b),
+        *((1, 4), (4, 1)),
+    }
+    torch.testing.assert_close(batch.targets, data.intensities[partners])
+    counts = torch.bincount(rows, minlength=8)
+    assert counts[[0, 1, 2, 4, 5]].min() > 120
+    with pytest.raises(EmoaugError, match="none has such a partner"):
+        measured_faces(3, [0, 1, -1]).batch(torch.Generator(), 4, 0.0, "same subject")

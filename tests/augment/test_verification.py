@@ -167,3 +167,21 @@ def test_broken_run_json_is_an_error_that_says_what_to_do(folder):
     (folder / "run.json").write_text("{")
     with pytest.raises(EmoaugError, match=r"run\.json is not JSON"):
         verify_folder(folder)
+
+
+@pytest.mark.parametrize("column", ["exemplar_file", "second_exemplar_file"])
+def test_neither_exemplar_may_be_of_a_test_subject(folder, column):
+    change(folder, **{column: {1: "happy/p1.png"}})
+    assert verify_folder(folder) == []
+    change(folder, **{column: {1: "sad/p2.png"}})
+    assert only(verify_folder(folder), "exemplar", "p2", "test split")
+
+
+def test_unlabelled_pictures_have_a_folder_of_their_own(folder):
+    write_bytes(folder / "unlabelled/x.png", png(77))
+    table = pd.read_csv(folder / "metadata.csv", dtype=object)
+    row = {"file_name": "unlabelled/x.png", "subject": "p1", "is_synthetic": False, "accepted": True}
+    write_metadata(folder, pd.concat([table, pd.DataFrame([row])]))
+    assert verify_folder(folder) == []
+    change(folder, label={1: None})
+    assert "is not the class folder" in verify_folder(folder)[0]

@@ -66,6 +66,12 @@ class TinyTranslator(Translator):
         return torch.where(broken[:, None, None, None], torch.nan, made)
 
 
+class Mover(TinyTranslator):
+    """Has movements for conditions."""
+
+    learns_intensities = True
+
+
 def tiny_translator(seed: int = 0, **settings: object) -> TinyTranslator:
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)

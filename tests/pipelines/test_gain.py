@@ -155,3 +155,29 @@ def test_arms_are_what_they_say():
     assert get_arm("real").recipe == "none"
     assert get_arm("lssl").source == "lssl"
     assert get_arm("lssl").recipe == get_arm("classical").recipe
+
+
+def test_a_measured_arm_learns_from_all_training_faces_and_takes_expressions_from_labelled_ones(run, tmp_path):
+    faces, _, _ = run
+    settings = replace(SETTINGS, arms=("lssl-measured",), labels_per_class=2, synthetic_factor=2.0)
+    trials = run_gain(faces, tmp_path / "out", settings)
+    assert (trials.synthetic_faces == 8).all()
+    for trial in trials.itertuples():
+        name = f"fold{trial.fold}-seed0-lssl-measured"
+        made = read_faces(tmp_path / "out" / "synthetic" / name)
+        seen = read_config(tmp_path / "out" / "systems" / name)["extra"]["training_data"]
+        assert trial.train_faces == 4
+        assert seen["faces"] == len(faces) - trial.test_faces
+        assert seen["classes"] == {"neutral": 2, "happy": 2}
+        assert not set(made.table.subject) - set(seen["subjects"])
+        assert made.table.exemplar_file.nunique() == 4
+        assert (made.table.exemplar_file.str.split("/").str[0] == made.table.label).all()
+        assert (made.table.exemplar_file != made.table.source_file).all()
+
+
+def test_a_test_face_among_the_exemplars_is_refused(run):
+    faces, made, config, train, rest = lineage(run)
+    for column in ("exemplar_sha256", "second_exemplar_sha256"):
+        table = made.table.assign(**{column: [faces.sha256(int(rest[0])), *[None] * (len(made) - 1)]})
+        with pytest.raises(EmoaugError, match="made from test faces of fold 0"):
+            check_lineage(replace(made, table=table), config, faces, Fold(0, train, rest))

@@ -13,10 +13,15 @@ from emoaug import EmoaugError
 SIZE = 32
 
 
-def build(name: str, classes: int = 3):
+MOVEMENTS = ("jawOpen", "mouthSmile", "browDown")
+"""Conditions that are intensities."""
+
+
+def build(name: str, classes: int = 3, names: tuple[str, ...] = ()):
     torch.manual_seed(0)
     system = SYSTEMS[name]
-    return system(tuple(f"expression{i}" for i in range(classes)), replace(system.configurations["compact"], size=SIZE))
+    names = names or tuple(f"expression{i}" for i in range(classes))
+    return system(names, replace(system.configurations["compact"], size=SIZE))
 
 
 def make_batch(classes: int = 3, n: int = 4, landmarks: bool = True) -> Batch:
@@ -165,4 +170,64 @@ def test_conditions_come_from_names(name):
     translator = build(name)
     assert torch.equal(translator.condition(["expression1", "expression0"]), torch.eye(3)[[1, 0]])
     with pytest.raises(EmoaugError, match="expression0, expression1"):
+        translator.condition(["joy"])
+
+
+MEASURED = sorted(name for name, system in SYSTEMS.items() if system.learns_intensities)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_measured_intensities_train_every_part_and_change_the_face(name):
+    translator = build(name, names=MOVEMENTS)
+    assert translator.intensities
+    batch = make_batch()
+    shown = torch.rand(2, 4, 3, generator=torch.Generator().manual_seed(4))
+    shown[0, 0] = 0  # a face at rest
+    batch = replace(batch, conditions=shown[0], targets=shown[1])
+    phases = [(p, torch.optim.Adam([w for m in p.modules for w in m.parameters()], 1e-3)) for p in translator.phases()]
+    for step in range(3):
+        for phase, optimizer in phases:
+            optimizer.zero_grad()
+            loss, terms = phase.loss(batch, Progress(500 + step, 1000))
+            loss.backward()
+            assert all(value.isfinite() for value in terms.values())
+            trained = [(n, p) for m in phase.modules for n, p in m.named_parameters()]
+            without = [n for n, p in trained if p.grad is None or not p.grad.abs().sum() > 0]
+            if phase.name == "penalty":
+                without = [n for n in without if not n.endswith("bias") and not n.startswith("attribute")]
+            assert step < 2 or without == [], phase.name
+            optimizer.step()
+    with torch.inference_mode():
+        rest, moved = (translator.translate(batch.faces, c) for c in (torch.zeros(4, 3), batch.targets))
+    assert (rest - moved).abs().mean() > 1e-6
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_head_of_a_critic_learns_intensities_of_real_faces(name):
+    translator, batch = build(name, names=MOVEMENTS), make_batch()
+    shown = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.3, 0.9, 0.0], [1.0, 1.0, 1.0]])
+    batch = replace(batch, conditions=shown, targets=shown.roll(1, 0))
+    optimizer = torch.optim.Adam(translator.critic.parameters(), 1e-3)
+    seen = []
+    for step in range(12):
+        optimizer.zero_grad()
+        loss, terms = translator.critic_loss(batch, Progress(step, 100))
+        (loss + terms["critic_attribute"]).backward()
+        optimizer.step()
+        seen.append(terms["critic_attribute"].item())
+    assert sum(seen[-3:]) < 0.6 * sum(seen[:3])
+
+
+def test_systems_that_need_classes_refuse_intensities(name):
+    if name not in MEASURED:
+        with pytest.raises(EmoaugError, match=f"{name} learns from labels only"):
+            build(name, names=MOVEMENTS)
+
+
+def test_named_conditions_stand_beside_the_entries():
+    translator = build("lssl", names=MOVEMENTS)
+    translator.named_conditions = {"happy": (0.2, 0.8, 0.0)}
+    asked = translator.condition(["happy", "browDown"])
+    torch.testing.assert_close(asked, torch.tensor([[0.2, 0.8, 0.0], [0.0, 0.0, 1.0]]))
+    with pytest.raises(EmoaugError, match="jawOpen, mouthSmile, browDown, happy"):
         translator.condition(["joy"])
