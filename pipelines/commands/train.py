@@ -57,9 +57,10 @@ def run(options: Options) -> None:
         conditions=options.conditions,
     )
     samples = sorted((options.out / "samples").glob("*.png"))
+    data = options.data if options.conditions == "labels" else "LABELLED"
     print(
         f"{checkpoint}        look: {samples[-1]}   "
-        f"use: emoaug generate --data {options.data} --weights {options.out} --out BIGGER"
+        f"use: emoaug generate --data {data} --weights {options.out} --out BIGGER"
     )
 
 
