@@ -1,6 +1,12 @@
-"""What was measured on the faces of a dataset, as conditions."""
+"""What was measured on the faces of a dataset, as conditions.
+
+Faces that are turned far away count as not measured: on FER2013 the score of a smile tells happy faces from others with
+an area under the curve of 0.90 to 0.93 up to 40 degrees of yaw, and of 0.77 beyond.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,6 +14,9 @@ from augment.faces import FaceMeasures, read_measures
 from augment.folders import FaceTable
 from augment.intensities import IntensityScale, Measure
 from emoaug import EmoaugError
+
+TURNED = 40.0
+"""Degrees of yaw or pitch beyond which the scores of a face are not believed."""
 
 
 def fit_scale(faces: FaceTable, measure: Measure) -> IntensityScale:
@@ -23,13 +32,13 @@ def fit_scale(faces: FaceTable, measure: Measure) -> IntensityScale:
 
 
 def measured_conditions(faces: FaceTable, scale: IntensityScale) -> np.ndarray:
-    """Give what was measured on faces: (N, K) float32 in [0, 1], a row of NaN where nothing was."""
+    """Give what was measured on faces: (N, K) float32 in [0, 1], a row of NaN where nothing believable was."""
     measures = _measures(faces)
     return scale.conditions(measures.blendshapes, measures.blendshape_names.tolist())
 
 
 def are_measured(faces: FaceTable) -> np.ndarray:
-    """Say which faces have blendshape scores, (N,) bool."""
+    """Say which faces have blendshape scores to be believed, (N,) bool."""
     return np.isfinite(_measures(faces).blendshapes).all(1)
 
 
@@ -47,4 +56,5 @@ def _measures(faces: FaceTable) -> FaceMeasures:
         raise EmoaugError(
             f"{faces.root}: no blendshape scores (faces.npz) beside the pictures; run: emoaug align {faces.root} OUT"
         )
-    return measures
+    turned = (np.abs(measures.pose[:, :2]) > TURNED).any(1)
+    return replace(measures, blendshapes=np.where(turned[:, None], np.float32(np.nan), measures.blendshapes))

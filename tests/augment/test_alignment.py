@@ -15,6 +15,7 @@ from augment.alignment_record import AlignmentRecord, aligned_names
 from augment.faces import EYES, anchor_points, read_measures
 from augment.folders import FaceTable, read_faces
 from augment.pictures import encode_png, is_grey, read_picture, write_bytes
+from augment.verification import verify_folder
 from emoaug import EmoaugError
 from tests.augment.drawn_face import draw_face, model_path
 
@@ -237,3 +238,18 @@ def test_names_are_different_and_stay_inside_the_folder_whatever_the_source_is_c
         assert not file.startswith(".")
         assert not set(file) & set('<>:"/\\|?*\0\n')
         assert len(file.encode("utf-8", "surrogatepass")) <= 255
+
+
+def test_unlabelled_pictures_are_aligned_into_a_folder_of_their_own(settings, tmp_path):
+    folder, out = tmp_path / "source", tmp_path / "out"
+    for name, smile in (("happy/a.png", 1), ("b.png", 0)):
+        write_bytes(folder / name, encode_png(draw_face(96, smile=smile)))
+    assert align_folder(read_faces(folder, unlabelled=True), out, settings).aligned == 2
+    aligned = read_faces(out, unlabelled=True)
+    assert dict(zip(aligned.table.file_name, aligned.table.label, strict=True)) == {
+        "happy/a.png": "happy",
+        "unlabelled/b.png": None,
+    }
+    assert np.isfinite(read_measures(out, ["unlabelled/b.png"]).blendshapes).all()
+    assert read_faces(out).table.file_name.tolist() == ["happy/a.png"]
+    assert verify_folder(out) == []

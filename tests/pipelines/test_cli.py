@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augment.folders import read_faces
+from augment.folders import read_faces, write_metadata
 from emoaug import __version__
 from pipelines.cli import COMMANDS, main
 from tests.augment.drawn_face import draw_face, model_path
@@ -232,3 +232,22 @@ def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     code, out, _ = run(capsys, "verify", tmp_path / "bigger")
     assert code == 1
     assert victim.name in out
+
+
+def test_measured_conditions_from_unlabelled_faces_to_a_bigger_labelled_dataset(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    unlabelled = read_faces(tmp_path / "faces")
+    write_metadata(tmp_path / "faces", unlabelled.table.assign(label=None))
+    tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]
+    train = ["train", "--data", tmp_path / "faces", "--out", tmp_path / "run", *tiny]
+    assert "no pictures" in mistake(capsys, *train)
+    assert "labels only" in mistake(capsys, *train, "--conditions", "blendshapes", "--system", "cvae-gan")
+    assert run(capsys, *train, "--conditions", "blendshapes")[0] == 0
+    write_metadata(tmp_path / "faces", unlabelled.table)
+    made = ["--data", tmp_path / "faces", "--weights", tmp_path / "run", "--out", tmp_path / "bigger"]
+    code, out, _ = run(capsys, "generate", *made, "--policy", "per-class", "--count", 3, "--mixing", 0)
+    assert code == 0
+    assert "translated 6 faces" in out
+    bigger = read_faces(tmp_path / "bigger").table
+    assert bigger[bigger.is_synthetic].exemplar_file.notna().all()
+    assert run(capsys, "verify", tmp_path / "bigger")[0] == 0
