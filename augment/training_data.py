@@ -142,11 +142,11 @@ class TrainingFaces:
         return self._varied_alike(rows, others, 1.0, generator)[:2]
 
     def conditions(self, rows: Tensor) -> Tensor:
-        """What faces show, (n, K) float32 in [0, 1]."""
+        """What faces show, (n, K) float32 in [0, 1]; zeros for a face without a label."""
         return self._one_hot(self.labels[rows]) if self.intensities is None else self.intensities[rows]
 
     def _one_hot(self, labels: Tensor) -> Tensor:
-        return nn.functional.one_hot(labels, self.classes).float()
+        return nn.functional.one_hot(labels.clamp_min(0), self.classes).float() * (labels >= 0)[:, None]
 
     def _batch(self, rows: Tensor, targets: Tensor, faces: Tensor, points: Tensor) -> Batch:
         attributes = None if self.attributes is None else self.attributes[rows]
@@ -156,12 +156,10 @@ class TrainingFaces:
         return torch.full((len(rows),), -1) if self.subjects is None else self.subjects[rows]
 
     def _with_partners(self, batch: Batch, partners: Tensor, rows: Tensor, others: Tensor) -> Batch:
-        labels = self.labels[others]
-        shown = nn.functional.one_hot(labels.clamp_min(0), self.classes).float() * (labels >= 0)[:, None]
         return replace(
             batch,
             partners=partners,
-            partner_conditions=shown,
+            partner_conditions=self.conditions(others),
             partner_subjects=self._subjects(others),
             same_picture=rows == others,
         )
