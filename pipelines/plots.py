@@ -1,10 +1,10 @@
-"""Plots of a gain trial, as SVG: scores of the arms, paired differences, gains in recall."""
+"""Plots, as SVG: of a gain trial the scores, paired differences and gains in recall; of a comparison its figures."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -134,8 +134,32 @@ def recall_plot(verdict: Verdict) -> str:
     return document[0]
 
 
+def figures_plot(rows: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]) -> str:
+    """Plot figures of several systems side by side, as an SVG document.
+
+    Args:
+        rows: by name, figures by key, each a number or None; those of `titles` are shown.
+        titles: name of each figure's panel, by key.
+    """
+    colours = [SYSTEM_COLOURS[i % len(SYSTEM_COLOURS)] for i in range(len(rows))]
+    with _plot(1.0 + 0.3 * len(rows), columns=len(titles), width=2.2 * len(titles)) as (_, axes, document):
+        for axis, (key, title) in zip(axes, titles.items(), strict=True):
+            for row, (figures, colour) in enumerate(zip(rows.values(), colours, strict=True)):
+                if figures.get(key) is not None:
+                    axis.plot([figures[key]], [row], "o", color=colour, markersize=7)
+                    axis.annotate(
+                        f"{figures[key]:.2f}", (figures[key], row), (0, 6), textcoords="offset points", size=8
+                    )
+            axis.set_title(title)
+            axis.tick_params(labelleft=axis is axes[0])
+            axis.set_yticks(range(len(rows)), list(rows))
+            axis.set_ylim(len(rows) - 0.5, -0.7)
+            axis.margins(x=0.25)
+    return document[0]
+
+
 @contextmanager
-def _plot(height: float, columns: int = 1) -> Iterator[tuple[Figure, Sequence[Axes], list[str]]]:
+def _plot(height: float, columns: int = 1, width: float = WIDTH) -> Iterator[tuple[Figure, Sequence[Axes], list[str]]]:
     """Give a figure and its axes; afterwards the list holds the SVG document."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -145,7 +169,7 @@ def _plot(height: float, columns: int = 1) -> Iterator[tuple[Figure, Sequence[Ax
         # A reader's own matplotlibrc must not change the report.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(1, columns, squeeze=False)[0]
         yield figure, axes, document
         buffer = io.StringIO()

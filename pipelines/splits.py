@@ -103,6 +103,37 @@ def make_folds(faces: FaceTable, groups: np.ndarray, folds: int, seed: int = 0) 
         yield Fold(number, real[train], real[test])
 
 
+def hold_out(faces: FaceTable, groups: np.ndarray, count: float, seed: int) -> Fold:
+    """Hold out some people.
+
+    Args:
+        faces: N faces.
+        groups: (N,) int64 from `groups_of`; one is never on both sides.
+        count: how many groups, or, below 1, which share of them.
+        seed: which.
+
+    Raises:
+        EmoaugError: fewer groups than are to be held out.
+    """
+    given = np.flatnonzero(faces.originals())
+    names: dict[int, str] = {}
+    subjects, files = faces.table.subject.tolist(), faces.table.file_name.tolist()
+    for row in given.tolist():
+        name = subjects[row] if isinstance(subjects[row], str) else files[row]
+        group = int(groups[row])
+        names[group] = min(str(name), names.get(group, str(name)))
+    # By name: who is held out does not depend on the order of the files.
+    ordered = sorted(names, key=lambda group: (names[group], group))
+    wanted = round(count * len(ordered)) if count < 1 else int(count)
+    if not 0 < wanted < len(ordered) or (count >= 1 and wanted != count):
+        raise EmoaugError(
+            f"--hold-out {count:g}: of {len(ordered)} people or groups of like pictures, 1 to {len(ordered) - 1} can "
+            "be held out; give such a number, or a share between 0 and 1"
+        )
+    held = np.isin(groups[given], np.random.default_rng(seed).permutation(ordered)[:wanted])
+    return Fold(0, given[~held], given[held])
+
+
 def limit_labels(faces: FaceTable, rows: np.ndarray, per_class: int | None, seed: int) -> np.ndarray:
     """At most so many faces of each class, drawn by the seed; None keeps all. Rows in ascending order."""
     if per_class is None:

@@ -11,6 +11,7 @@ import pandas as pd
 from classifiers.evaluation import Interval, paired_interval
 from emoaug import EmoaugError
 from pipelines.arms import PICTURE_RECIPES
+from pipelines.tables import text_table
 
 Outcome = Literal["helps", "hurts", "cannot tell"]
 
@@ -245,14 +246,7 @@ def arm_table(trials: pd.DataFrame) -> str:
         }
         for row in arm_rows(trials)
     ]
-    columns = list(rows[0])
-    widths = [max(len(name), *(len(row[name]) for row in rows)) for name in columns]
-    lines = [columns, *([row[name] for name in columns] for row in rows)]
-    padded = [
-        [cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(pairs)]
-        for pairs in (zip(line, widths, strict=True) for line in lines)
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in padded)
+    return text_table(rows)
 
 
 def arm_rows(trials: pd.DataFrame) -> list[dict[str, Any]]:
