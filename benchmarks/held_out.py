@@ -2,7 +2,8 @@
 
 Holds out people, trains the system and a judge (a classifier on real pictures) on the others, asks the held-out faces
 for every other expression, and prints for each: the share that the judge sees as asked, and MediaPipe's scores before
-and after. Writes a sheet of sources and results, and the numbers as JSON.
+and after. Writes a sheet of sources and results, and the numbers as JSON. For several systems side by side, with who is
+shown and how real it looks, see `emoaug compare`.
 
     python -m benchmarks.held_out --data aligned/ --out runs/held_out --hold-out 12 --steps 5000
 """
@@ -26,11 +27,13 @@ from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
 from augment.systems import Translator, get_system
 from augment.training import TrainingSettings, train
+from augment.training_data import subjects_of
 from benchmarks.machine import machine
 from classifiers.classifier import Classifier
 from classifiers.evaluation import evaluate
 from classifiers.training import ClassifierSettings, train_classifier
-from emoaug import EmoaugError
+from pipelines import splits
+from pipelines.measures import blendshapes_of
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,17 @@ class Options:
 def hold_out(faces: FaceTable, count: int, seed: int) -> FaceTable:
     """The real faces of known people, those of some people in the split `test` and all others in `train`."""
     faces = faces.select((faces.table.subject.notna() & ~faces.table.is_synthetic).to_numpy())
-    subjects = sorted(set(faces.table.subject))
-    if len(subjects) <= count:
-        raise EmoaugError(f"{faces.root}: {len(subjects)} known people, {count} cannot be held out")
-    held = set(np.random.default_rng(seed).permutation(subjects)[:count])
-    split = ["test" if subject in held else "train" for subject in faces.table.subject]
+    fold = splits.hold_out(faces, subjects_of(faces)[0].numpy(), count, seed)
+    split = np.full(len(faces), "train", dtype=object)
+    split[fold.test] = "test"
     return replace(faces, table=faces.table.assign(split=split))
 
 
-def scores_of(landmarker: FaceLandmarker, pictures: list[np.ndarray], names: tuple[str, ...]) -> np.ndarray:
+def scores_of(landmarker: FaceLandmarker, faces: torch.Tensor, names: tuple[str, ...]) -> np.ndarray:
     """MediaPipe's scores (N, S), NaN where it finds no face."""
     columns = [[i for i, shape in enumerate(landmarker.blendshape_names) if shape.startswith(name)] for name in names]
-    rows = []
-    for picture in pictures:
-        found = landmarker.detect(picture)
-        rows.append([np.nan] * len(names) if found is None else [found.blendshapes[c].mean() for c in columns])
-    return np.array(rows)
+    every = blendshapes_of(landmarker, faces)
+    return np.stack([every[:, column].mean(1) for column in columns], 1)
 
 
 def measure(faces: FaceTable, translator: Translator, judge: Classifier, options: Options) -> dict[str, Any]:
@@ -88,13 +86,13 @@ def measure(faces: FaceTable, translator: Translator, judge: Classifier, options
     rows, sheet, captions = [], [], []
     for source in range(len(names)):
         faces_in = pixels[labels == source]
-        before = scores_of(landmarker, to_pictures(faces_in), options.scores)
+        before = scores_of(landmarker, faces_in, options.scores)
         for target in range(len(names)):
             if target == source or not len(faces_in):
                 continue
             with torch.inference_mode():
                 result = translator.translate(faces_in, translator.condition([names[target]] * len(faces_in)))
-            after = scores_of(landmarker, to_pictures(result), options.scores)
+            after = scores_of(landmarker, result, options.scores)
             hits = judge(result).argmax(1) == target
             found = np.isfinite(before).all(1) & np.isfinite(after).all(1)
             means = [

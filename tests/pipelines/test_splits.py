@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from augment.folders import FaceTable
 from emoaug import EmoaugError
-from pipelines.splits import groups_of, limit_labels, make_folds
+from pipelines.splits import groups_of, hold_out, limit_labels, make_folds
 
 CLASSES = ("angry", "happy", "sad")
 
@@ -173,3 +173,38 @@ def test_another_seed_labels_other_faces():
 def test_without_a_limit_all_faces_are_labelled():
     rows = np.array([1, 4, 5])
     assert limit_labels(make_faces([None] * 6), rows, None, 0).tolist() == [1, 4, 5]
+
+
+@given(face_rows, st.sampled_from([1, 2, 3, 0.25, 0.5]), st.integers(0, 5))
+def test_held_out_people_are_as_many_as_asked_and_are_not_trained_on(rows, count, seed):
+    subjects, duplicates, labels, synthetic = zip(*rows, strict=True)
+    faces = make_faces(subjects, labels, synthetic=synthetic)
+    groups = groups_of(faces, np.array(duplicates))
+    given_rows = np.flatnonzero(faces.originals())
+    people = len(np.unique(groups[given_rows]))
+    wanted = round(count * people) if count < 1 else count
+    assume(0 < wanted < people)
+    fold = hold_out(faces, groups, count, seed)
+    assert len(np.unique(groups[fold.test])) == wanted
+    assert not set(groups[fold.train]) & set(groups[fold.test])
+    assert sorted([*fold.train, *fold.test]) == given_rows.tolist()
+
+
+def test_who_is_held_out_depends_on_names_and_seed_and_not_on_the_order_of_files():
+    subjects = ["a", "b", "c", "d", "e", "f"] * 2
+    faces = make_faces(subjects)
+    groups = groups_of(faces, np.arange(12))
+    turned = faces.select(np.arange(12)[::-1])
+
+    def held(faces, groups, seed):
+        return set(faces.table.subject.iloc[hold_out(faces, groups, 2, seed).test])
+
+    assert held(faces, groups, 0) == held(turned, groups_of(turned, np.arange(12)), 0)
+    assert len({frozenset(held(faces, groups, seed)) for seed in range(8)}) > 1
+
+
+@pytest.mark.parametrize("count", [0.01, 6, 7, 1.5])
+def test_holding_out_nobody_everybody_or_half_a_person_says_how_many_there_are(count):
+    faces = make_faces(["a", "b", "c", "d", "e", "f"])
+    with pytest.raises(EmoaugError, match=r"of 6 people.*1 to 5 can be held out"):
+        hold_out(faces, np.arange(6), count, 0)
