@@ -13,7 +13,7 @@ import torch
 from augment.checkpoints import load_translator
 from augment.devices import make_fabric
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
-from augment.training import to_pictures
+from augment.samples import to_pictures
 from pipelines.compare import UNCHANGED, CompareSettings, Comparison, changed_by
 from pipelines.plots import figures_plot
 from pipelines.tables import text_table

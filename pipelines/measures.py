@@ -17,7 +17,7 @@ from augment.folders import FaceTable
 from augment.identity import IdentityEmbedding, separation
 from augment.landmarker import FaceLandmarker
 from augment.quality import kernel_distance
-from augment.training import to_pictures
+from augment.samples import to_pictures
 from classifiers.classifier import Classifier
 
 Change = Callable[[Tensor, str], Tensor]

@@ -78,28 +78,6 @@ def test_a_run_folder_explains_itself_and_its_checkpoint_translates(faces, tmp_p
     assert saved["step"] == 12
 
 
-def test_a_run_stopped_after_any_step_ends_with_the_same_weights(faces, tmp_path, monkeypatch):
-    train(faces, tmp_path / "whole", "lssl", SYSTEM, SETTINGS)
-    from augment.training import Trainer
-
-    real_step, left = Trainer._one_step, {"steps": 6}
-
-    def stopped(self):
-        if left["steps"] == 0:
-            raise KeyboardInterrupt
-        left["steps"] -= 1
-        return real_step(self)
-
-    monkeypatch.setattr(Trainer, "_one_step", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(faces, tmp_path / "parts", "lssl", SYSTEM, SETTINGS)
-    monkeypatch.setattr(Trainer, "_one_step", real_step)
-    torch.rand(17)  # whatever else the process drew in between
-    train(faces, tmp_path / "parts", "lssl", SYSTEM, SETTINGS)
-    assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-    assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "parts" / "log.jsonl").read_text()
-
-
 SCRIPT = """
 import sys
 from pathlib import Path

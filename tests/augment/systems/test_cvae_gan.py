@@ -7,9 +7,7 @@ from torch.nn import functional as F
 from augment import losses
 from augment.systems.base import Progress
 from augment.systems.cvae_gan import CVAEGAN, CodeDistribution, MovingMeans
-from augment.training import Trainer, TrainingSettings, train
 from emoaug import EmoaugError
-from tests.drawn_dataset import draw_dataset
 
 from .test_registry import build, make_batch
 
@@ -224,35 +222,6 @@ def test_training_lowers_what_the_generator_minimises():
             optimizer.step()
         pixel.append(terms["pixel"].item())
     assert sum(pixel[-5:]) < 0.95 * sum(pixel[:5])
-
-
-def test_a_stopped_run_resumes_with_the_same_weights(tmp_path, monkeypatch):
-    faces = draw_dataset(tmp_path / "faces")
-    settings = CVAEGAN.configurations["compact"]
-    settings = replace(settings, **SMALL)
-    training = TrainingSettings(
-        steps=8, batch_size=4, sample_every=8, save_every=4, device="cpu", precision="32-true", learning_rate=2e-3
-    )
-    train(faces, tmp_path / "whole", "cvae-gan", settings, training)
-
-    step = Trainer._one_step
-
-    def stopped(self):
-        if self.step == 6:
-            raise KeyboardInterrupt
-        step(self)
-
-    monkeypatch.setattr(Trainer, "_one_step", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(faces, tmp_path / "parts", "cvae-gan", settings, training)
-    monkeypatch.setattr(Trainer, "_one_step", step)
-    train(faces, tmp_path / "parts", "cvae-gan", settings, training)
-    whole, parts = (
-        torch.load(tmp_path / name / "state" / "state.pt", weights_only=True)["weights"] for name in ("whole", "parts")
-    )
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert whole["class_means.real_known"].tolist() == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,8 @@ from torch.nn import functional as F
 
 from augment.systems.base import Progress
 from augment.systems.ip_gan import IPGAN, ExpressionCodes
-from augment.training import Trainer, TrainingSettings, train
 from augment.training_data import TrainingFaces
 from emoaug import EmoaugError
-from tests.drawn_dataset import draw_dataset
 
 from .test_registry import build, make_batch
 
@@ -213,33 +211,6 @@ def test_training_lowers_what_the_generator_minimises():
         lines.append((terms["pixel"].item(), terms["recognition"].item()))
     for first, last in zip(lines[0], lines[-1], strict=True):
         assert last < 0.8 * first
-
-
-def test_a_stopped_run_resumes_with_the_same_weights_and_people(tmp_path, monkeypatch):
-    faces = draw_dataset(tmp_path / "faces")
-    settings = replace(IPGAN.configurations["compact"], **SMALL)
-    training = TrainingSettings(
-        steps=8, batch_size=4, sample_every=8, save_every=4, device="cpu", precision="32-true", learning_rate=2e-3
-    )
-    train(faces, tmp_path / "whole", "ip-gan", settings, training)
-    step = Trainer._one_step
-
-    def stopped(self):
-        if self.step == 6:
-            raise KeyboardInterrupt
-        step(self)
-
-    monkeypatch.setattr(Trainer, "_one_step", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train(faces, tmp_path / "parts", "ip-gan", settings, training)
-    monkeypatch.setattr(Trainer, "_one_step", step)
-    train(faces, tmp_path / "parts", "ip-gan", settings, training)
-    whole, parts = (
-        torch.load(tmp_path / name / "state" / "state.pt", weights_only=True)["weights"] for name in ("whole", "parts")
-    )
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert whole["people"] == 6
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,35 @@
 """What every system promises; a new one is tested by being in the register."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 
 import pytest
 import torch
 
 from augment.checkpoints import load_translator, save_checkpoint
 from augment.systems import SYSTEMS, Batch, Progress, get_system
+from augment.training import Trainer, TrainingSettings, train
 from augment.training_data import TrainingFaces
 from emoaug import EmoaugError
+from tests.drawn_dataset import draw_dataset
 
 SIZE = 32
+SMALLEST = {
+    **{"width": 4, "widest": 16, "critic_width": 4, "judge_width": 4, "residual_blocks": 1, "refining_blocks": 1},
+    **{"latent": 6, "identity": 8, "code": 8, "most_people": 20, "variations": 1},
+}
+"""Settings of whichever system has them, for trainings of some steps."""
 
 
 MOVEMENTS = ("jawOpen", "mouthSmile", "browDown")
 """Conditions that are intensities."""
 
 
-def build(name: str, classes: int = 3, names: tuple[str, ...] = ()):
+def build(name: str, classes: int = 3, settings=None, names: tuple[str, ...] = ()):
     torch.manual_seed(0)
     system = SYSTEMS[name]
     names = names or tuple(f"expression{i}" for i in range(classes))
-    return system(names, replace(system.configurations["compact"], size=SIZE))
+    return system(names, settings or replace(system.configurations["compact"], size=SIZE))
 
 
 def make_batch(classes: int = 3, n: int = 4, landmarks: bool = True) -> Batch:
@@ -55,20 +63,63 @@ def make_training_faces(people: int = 4, classes: int = 3) -> TrainingFaces:
     return TrainingFaces(pixels, each % classes, torch.zeros(n, 478, 2), classes, subjects=each // classes)
 
 
+def smallest(name: str):
+    compact = SYSTEMS[name].configurations["compact"]
+    own = {field.name for field in fields(compact)}
+    return replace(compact, size=SIZE, **{key: value for key, value in SMALLEST.items() if key in own})
+
+
+def abilities(translator, batch: Batch) -> dict[str, torch.Tensor]:
+    """A picture made in each way that a system can."""
+
+    def sampled():
+        return translator.sample(batch.targets, torch.Generator().manual_seed(5))
+
+    ways = {
+        "translate": partial(translator.translate, batch.faces, batch.targets),
+        "sample": sampled,
+        "recombine": partial(translator.recombine, batch.faces, batch.partners),
+    }
+    with torch.inference_mode():
+        return {ability: ways[ability]() for ability in translator.info.abilities}
+
+
+def train_a_little(translator, batch: Batch, steps: int = 8):
+    """Updates enough to leave the beginning, where some systems change nothing."""
+    phases = [(p, torch.optim.Adam([w for m in p.modules for w in m.parameters()], 1e-3)) for p in translator.phases()]
+    for step in range(steps):
+        for phase, optimizer in phases:
+            optimizer.zero_grad()
+            phase.loss(batch, Progress(step, 1000))[0].backward()
+            optimizer.step()
+    return translator
+
+
 @pytest.fixture(params=sorted(SYSTEMS))
 def name(request):
     return request.param
 
 
 @pytest.mark.parametrize("classes", [2, 22])
-def test_translations_are_faces_for_small_and_large_vocabularies(name, classes):
-    translator = build(name, classes).eval()
-    batch = make_batch(classes)
-    with torch.inference_mode():
-        result = translator.translate(batch.faces, batch.targets)
-    assert result.shape == batch.faces.shape
-    assert result.dtype == torch.float32
-    assert result.abs().max() <= 1
+def test_made_pictures_are_faces_for_small_and_large_vocabularies(name, classes):
+    translator, batch = build(name, classes).eval(), make_batch(classes)
+    for ability, result in abilities(translator, batch).items():
+        assert result.shape == batch.faces.shape, ability
+        assert result.dtype == torch.float32, ability
+        assert result.abs().max() <= 1, ability
+        assert result.isfinite().all(), ability
+
+
+@pytest.mark.parametrize("classes", [2, 22])
+def test_small_and_large_vocabularies_train(name, classes):
+    translator = build(name, classes, smallest(name))
+    data = make_training_faces(people=3, classes=classes)
+    translator.fit(data)
+    batch = data.batch(torch.Generator().manual_seed(0), 4, 1.0, translator.partners)
+    assert batch.targets.shape == (4, classes)
+    for phase in translator.phases():
+        loss, _ = phase.loss(batch, Progress(500, 1000))
+        assert loss.isfinite(), phase.name
 
 
 def test_each_phase_gives_a_gradient_to_every_parameter_that_it_trains(name):
@@ -92,19 +143,17 @@ def test_each_phase_gives_a_gradient_to_every_parameter_that_it_trains(name):
         assert without == [], phase.name
 
 
-def test_a_few_updates_make_the_condition_change_the_face(name):
-    translator = build(name)
+def test_after_a_few_updates_another_condition_is_another_face_and_so_is_a_blend(name):
     batch = make_batch(n=6)
-    phases = [(p, torch.optim.Adam([w for m in p.modules for w in m.parameters()], 1e-3)) for p in translator.phases()]
-    for step in range(8):
-        for phase, optimizer in phases:
-            optimizer.zero_grad()
-            phase.loss(batch, Progress(step, 1000))[0].backward()
-            optimizer.step()
+    translator = train_a_little(build(name, settings=smallest(name)), batch)
+    conditions = torch.eye(3)[:2]
     with torch.inference_mode():
-        one = translator.translate(batch.faces, torch.eye(3)[:1].expand(6, 3))
-        other = translator.translate(batch.faces, torch.eye(3)[1:2].expand(6, 3))
+        one, other, blend = (
+            translator.translate(batch.faces, c.expand(6, 3)) for c in (*conditions, conditions.mean(0))
+        )
     assert (one - other).abs().mean() > 1e-5
+    assert (blend - one).abs().mean() > 1e-6
+    assert (blend - other).abs().mean() > 1e-6
 
 
 def test_faces_without_landmarks_do_not_spoil_a_phase(name):
@@ -114,36 +163,98 @@ def test_faces_without_landmarks_do_not_spoil_a_phase(name):
         assert loss.isfinite(), phase.name
 
 
-def test_a_saved_and_loaded_translator_gives_the_same_picture(name, tmp_path):
-    translator = build(name).eval()
+def test_a_saved_and_loaded_translator_makes_the_same_pictures(name, tmp_path):
+    batch = make_batch()
+    translator = train_a_little(build(name), batch, steps=1).eval()
     save_checkpoint(tmp_path, translator, {})
     again = load_translator(tmp_path)
-    batch = make_batch()
-    with torch.inference_mode():
-        assert torch.equal(
-            translator.translate(batch.faces, batch.targets), again.translate(batch.faces, batch.targets)
-        )
+    made = abilities(again, batch)
+    for ability, result in abilities(translator, batch).items():
+        assert torch.equal(result, made[ability]), ability
     assert again.condition_names == translator.condition_names
     assert again.settings == translator.settings
 
 
+TRAINING = TrainingSettings(
+    steps=6, batch_size=4, sample_every=6, save_every=3, device="cpu", precision="32-true", learning_rate=1e-3
+)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return draw_dataset(tmp_path_factory.mktemp("drawn"))
+
+
+def test_a_stopped_run_ends_with_the_same_weights_and_log(name, drawn, tmp_path, monkeypatch):
+    settings = smallest(name)
+    checkpoint = train(drawn, tmp_path / "whole", name, settings, TRAINING)
+    step = Trainer._one_step
+
+    def stopped(self):
+        # Not where a state was saved: what was done since is done again.
+        if self.step == 5:
+            raise KeyboardInterrupt
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_one_step", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(drawn, tmp_path / "parts", name, settings, TRAINING)
+    torch.rand(17)  # whatever else the process drew in between
+    # What was solved before the first step is part of the state.
+    monkeypatch.setattr(SYSTEMS[name], "fit", None)
+    train(drawn, tmp_path / "parts", name, settings, TRAINING)
+    whole, parts = (torch.load(tmp_path / run / "state" / "state.pt", weights_only=True) for run in ("whole", "parts"))
+    assert whole["weights"].keys() == parts["weights"].keys()
+    assert all(torch.equal(value, parts["weights"][key]) for key, value in whole["weights"].items())
+    again = tmp_path / "parts" / "checkpoint"
+    assert (checkpoint / "weights.safetensors").read_bytes() == (again / "weights.safetensors").read_bytes()
+    assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "parts" / "log.jsonl").read_text()
+
+
 def test_bfloat16_and_float32_agree(name):
     translator, batch = build(name).eval(), make_batch()
-    with torch.inference_mode():
-        exact = translator.translate(batch.faces, batch.targets)
-        with torch.autocast("cpu", torch.bfloat16):
-            quick = translator.translate(batch.faces, batch.targets)
-    assert quick.dtype == torch.float32
-    assert (exact - quick).abs().mean() < 0.02
+    exact = abilities(translator, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        quick = abilities(translator, batch)
+    for ability, result in exact.items():
+        assert quick[ability].dtype == torch.float32, ability
+        assert (result - quick[ability]).abs().mean() < 0.02, ability
+
+
+def test_losses_of_bfloat16_and_float32_agree(name):
+    translator, batch = build(name), make_batch()
+    translator.fit(make_training_faces())
+    for phase in translator.phases():
+        losses = []
+        for enabled in (False, True):
+            before = {key: value.clone() for key, value in translator.state_dict().items()}
+            torch.manual_seed(3)
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                loss, _ = phase.loss(batch, Progress(500, 1000))
+            loss.backward()
+            losses.append(loss.item())
+            # Some phases keep running means of what they saw.
+            translator.load_state_dict(before)
+        assert losses[0] == pytest.approx(losses[1], rel=0.05, abs=0.01), phase.name
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cpu_and_cuda_agree(name):
-    translator, batch = build(name).eval(), make_batch()
+    batch = make_batch()
+    translator = train_a_little(build(name), batch, steps=2).eval()
     with torch.inference_mode():
         here = translator.translate(batch.faces, batch.targets)
         there = translator.cuda().translate(batch.faces.cuda(), batch.targets.cuda()).cpu()
     assert (here - there).abs().max() < 5e-3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_every_system_trains_on_cuda(name, drawn, tmp_path):
+    on_cuda = replace(TRAINING, device="cuda", steps=2, precision="auto")
+    translator = load_translator(train(drawn, tmp_path, name, smallest(name), on_cuda))
+    batch = make_batch(classes=2)
+    assert translator.translate(batch.faces, batch.targets).isfinite().all()
 
 
 def test_wrong_shapes_are_named(name):
@@ -155,10 +266,14 @@ def test_wrong_shapes_are_named(name):
 
 
 def test_what_a_system_cannot_do_says_what_it_can(name):
-    translator = build(name)
-    if "recombine" not in translator.info.abilities:
-        with pytest.raises(EmoaugError, match="it can translate"):
-            translator.recombine(torch.zeros(1, 3, SIZE, SIZE), torch.zeros(1, 3, SIZE, SIZE))
+    translator, batch = build(name), make_batch()
+    ways = {
+        "sample": lambda: translator.sample(batch.targets, torch.Generator()),
+        "recombine": lambda: translator.recombine(batch.faces, batch.faces),
+    }
+    for ability in ways.keys() - set(translator.info.abilities):
+        with pytest.raises(EmoaugError, match=f"{name} cannot {ability}; it can translate"):
+            ways[ability]()
 
 
 def test_an_unknown_system_is_an_error_that_lists_the_known():
