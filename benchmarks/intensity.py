@@ -176,23 +176,22 @@ def ramps(
 
 
 def exemplars(
-    translator: Translator, pixels: Tensor, own: Tensor, landmarker: FaceLandmarker, seed: int
+    translator: Translator, pixels: Tensor, own: Tensor, landmarker: FaceLandmarker, most: int = 4
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Ask every face for what another one shows: figures of each movement, and a sheet."""
-    step = int(torch.randint(1, len(pixels), (), generator=torch.Generator().manual_seed(seed)))
-    asked = own.roll(step, 0)
+    """Ask every face for what each of a few others shows: figures of each movement, and a sheet."""
+    each = [pixels.roll(step, 0) for step in range(1, min(most, len(pixels) - 1) + 1)]
+    asked = torch.cat([own.roll(step, 0) for step in range(1, len(each) + 1)])
     with torch.inference_mode():
-        made = translator.translate(pixels, asked)
-    pictures = to_pictures(made)
+        pictures = to_pictures(translator.translate(pixels.repeat(len(each), 1, 1, 1), asked))
     scores = Scores.of(landmarker, pictures)
     figures = {
         name: {
             "asked": rank_correlation(asked[:, entry].numpy(), scores.columns[name]),
-            "source": rank_correlation(own[:, entry].numpy(), scores.columns[name]),
+            "source": rank_correlation(own.repeat(len(each), 1)[:, entry].numpy(), scores.columns[name]),
         }
         for entry, name in enumerate(translator.condition_names)
     }
-    shown = zip(to_pictures(pixels[:24]), to_pictures(pixels.roll(step, 0)[:24]), pictures, strict=False)
+    shown = zip(to_pictures(pixels[:24]), to_pictures(each[0][:24]), pictures, strict=False)
     flat = [picture for three in shown for picture in three]
     sheet = contact_sheet(
         [flat[i : i + 9] for i in range(0, len(flat), 9)],
@@ -252,7 +251,7 @@ def measure(faces: FaceTable, checkpoint: Path, options: Options) -> dict[str, A
         "ramps": rows,
     }
     if scale is not None:
-        result["exemplars"], sheet = exemplars(translator, pixels, conditions, landmarker, options.seed)
+        result["exemplars"], sheet = exemplars(translator, pixels, conditions, landmarker)
         write_bytes(options.out / "exemplars.png", encode_png(sheet))
     return result
 
