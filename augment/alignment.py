@@ -1,28 +1,30 @@
 """Aligning a whole dataset: find, align and crop every face, on all cores, stoppable at any moment."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from augment.alignment_record import RUN_FILE, AlignmentRecord, Part, aligned_names
-from augment.alignment_work import NO_FACE, Task, run_tasks
+from augment.alignment_record import PARTS_FOLDER, Part, aligned_names, still_done
+from augment.alignment_work import NO_FACE, Task, make_aligner
 from augment.faces import FaceMeasures, write_measures
 from augment.folders import FaceTable, write_metadata
 from augment.listings import UNLABELLED
 from augment.models import FACE_LANDMARKER, find_model
 from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes, write_text
-from augment.workers import cores
+from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
+from augment.workers import cores, do_all
 from emoaug import EmoaugError, __version__
+
+KIND = "emoaug align"
 
 # Large enough that a part costs little more than its pictures, small enough that a stopped run repeats little.
 _PART = 32
@@ -87,7 +89,7 @@ def align_folder(source: FaceTable, out: Path, settings: AlignSettings | None = 
     """Align every face of a dataset into a new dataset folder.
 
     Writes `CLASS/NAME.png`, `metadata.csv`, `faces.npz` (see `augment.faces.FaceMeasures`), `rejected.csv`,
-    `contact_sheet.png` and, last, `run.json`. The same call again resumes a run that was stopped, and does nothing when
+    `contact_sheet.png` and `run.json`. The same call again resumes a run that was stopped, and does nothing when
     it is finished. With more than one worker, a script must call this under `if __name__ == "__main__":`, as always
     with Python's processes.
 
@@ -112,74 +114,79 @@ def align_folder(source: FaceTable, out: Path, settings: AlignSettings | None = 
         raise EmoaugError(f"workers {settings.workers}: give 1 or more, or 0 for one a core")
     if not len(source):
         raise EmoaugError(f"{source.root}: no pictures to align")
-    try:
-        return _align(source, Path(out), settings)
-    except BrokenProcessPool as error:
-        raise EmoaugError(
-            f"{out}: a worker process ended unexpectedly, perhaps for want of memory; what is done is kept. "
-            "Give the same command again, with fewer workers"
-        ) from error
-    except OSError as error:
-        raise EmoaugError(
-            f"{out}: cannot write the aligned faces ({error.strerror}: {error.filename}); give a folder that can be "
-            "written"
-        ) from error
-
-
-def _align(source: FaceTable, out: Path, settings: AlignSettings) -> AlignSummary:
-    """Do what `align_folder` says, with valid settings."""
+    out = Path(out)
     hashes = _hashes(source)
-    record = AlignmentRecord(out, _fingerprint(source, hashes, settings))
-    if record.finished:
-        record.clean()
-        counts = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))["counts"]
-        return AlignSummary(**counts, already_done=True)
+    identity = _identity(source, hashes, settings)
+    finished = _finished(out, identity)
+    if finished is not None:
+        clear_up(out, PARTS_FOLDER)
+        return finished
     folders = [UNLABELLED if label is None else label for label in source.table["label"]]
     names = aligned_names(source.table["file_name"].tolist(), folders)
     model = find_model(FACE_LANDMARKER, settings.model)
+    with locked(out) as hold:
+        # Asked again, because another process may have begun or finished between the first look and the lock.
+        finished = _finished(out, identity)
+        if finished is not None:
+            return finished
+        run = {
+            "finished": False,
+            "identity": identity,
+            # Not the number of workers and not the model's place: the result does not depend on them.
+            "settings": {"size": settings.size, "crop": settings.crop, "model_sha256": FACE_LANDMARKER.sha256},
+            "versions": {"emoaug": __version__}
+            | {name: version(name) for name in ("mediapipe", "opencv-contrib-python")},
+            "vocabulary": list(source.vocabulary),
+            "notes": list(source.notes),
+        }
+        write_run(out, KIND, run)
+        remove_temporary_files(out)
+        parts = _align_parts(source, out, names, settings, model, hold)
+        summary = _write_tables(out, source, names, hashes, parts, hold)
+        result = {name: count for name, count in asdict(summary).items() if name != "already_done"}
+        write_run(out, KIND, run | {"finished": True, "result": result})
+    clear_up(out, PARTS_FOLDER)
+    return summary
 
+
+def _align_parts(
+    source: FaceTable, out: Path, names: Sequence[str], settings: AlignSettings, model: Path, hold: Hold
+) -> list[Part]:
+    """Align what is not aligned yet, and give what became of every part of the source."""
     parts = [range(start, min(start + _PART, len(source))) for start in range(0, len(source), _PART)]
-    done = record.done(len(parts))
+    notes = [out / PARTS_FOLDER / f"{number:06d}.npz" for number in range(len(parts))]
     # Workers need no list of what was rejected earlier, which may be long.
     bare = replace(source, rejected=source.rejected.iloc[:0], notes=())
     tasks = [
         Task(
             number,
             bare.select(rows),
-            tuple(out / names[row] for row in rows),
+            out,
+            tuple(names[row] for row in rows),
             settings.size,
             settings.crop == "face",
-            model,
         )
         for number, rows in enumerate(parts)
-        if number not in done
+        if not still_done(out, notes[number], len(rows))
     ]
     waiting = sum(len(task.targets) for task in tasks)
+    rejected = 0
     with tqdm(total=len(source), initial=len(source) - waiting, desc="aligning", unit="face", disable=None) as bar:
-        rejected = 0
-        for task, part in run_tasks(tasks, settings.workers or cores()):
-            record.save(task.number, part.to_bytes())
+
+        def noted(task: Task, part: Part) -> None:
+            nonlocal rejected
+            hold.check()
+            write_bytes(notes[task.number], part.to_bytes(), parents=False)
             rejected += sum(outcome["reason"] is not None for outcome in part.outcomes)
             bar.set_postfix(rejected=rejected, refresh=False)
             bar.update(len(task.targets))
-    summary = _write_tables(out, source, names, hashes, [record.load(number) for number in range(len(parts))])
-    record.finish(
-        {
-            "command": "align",
-            # Not the number of workers and not the model's place: the result does not depend on them.
-            "settings": {"size": settings.size, "crop": settings.crop, "model_sha256": FACE_LANDMARKER.sha256},
-            "versions": {"emoaug": __version__}
-            | {name: version(name) for name in ("mediapipe", "opencv-contrib-python")},
-            "vocabulary": list(source.vocabulary),
-            "counts": {name: count for name, count in asdict(summary).items() if name != "already_done"},
-            "notes": list(source.notes),
-        }
-    )
-    return summary
+
+        do_all(tasks, settings.workers or cores(), partial(make_aligner, model), noted)
+    return [Part.from_file(note) for note in notes]
 
 
 def _write_tables(
-    out: Path, source: FaceTable, names: Sequence[str], hashes: Sequence[str], parts: Sequence[Part]
+    out: Path, source: FaceTable, names: Sequence[str], hashes: Sequence[str], parts: Sequence[Part], hold: Hold
 ) -> AlignSummary:
     """Write what describes the pictures: metadata.csv, rejected.csv, faces.npz, contact_sheet.png."""
     outcomes = pd.DataFrame([outcome for part in parts for outcome in part.outcomes])
@@ -187,6 +194,7 @@ def _write_tables(
     table = source.table.drop(columns="pixels", errors="ignore").assign(
         source_file=source.table["file_name"], source_sha256=list(hashes), faces_found=outcomes["faces"]
     )
+    table = table.assign(file_sha256=outcomes["file_sha256"])
     table = table.assign(file_name=list(names))[kept].reset_index(drop=True)
     refused = pd.DataFrame({"file_name": source.table["file_name"], "reason": outcomes["reason"]})[~kept]
     rejected = pd.concat([source.rejected[["file_name", "reason"]], refused], ignore_index=True)
@@ -196,6 +204,7 @@ def _write_tables(
         for name in ("landmarks", "blendshapes", "pose")
     )
     aligned = table["file_name"].tolist()
+    hold.check(aligned)
     write_measures(out, aligned, FaceMeasures(landmarks, blendshapes, parts[0].measures.blendshape_names, pose))
     write_text(out / "rejected.csv", rejected.to_csv(index=False, lineterminator="\n"))
     groups = {label: table["file_name"][table["label"] == label] for label in source.vocabulary}
@@ -228,12 +237,20 @@ def _hashes(source: FaceTable) -> list[str]:
         return list(pool.map(digest, range(len(source))))
 
 
-def _fingerprint(source: FaceTable, hashes: Sequence[str], settings: AlignSettings) -> str:
-    """Hash everything that the result depends on."""
+def _identity(source: FaceTable, hashes: Sequence[str], settings: AlignSettings) -> dict[str, Any]:
+    """Everything that decides what the files of a run are, as JSON values."""
     table = source.table.drop(columns="pixels", errors="ignore").assign(source_sha256=list(hashes))
-    parts = [
-        json.dumps([settings.size, settings.crop, FACE_LANDMARKER.sha256, source.vocabulary, _PART]),
-        table.to_csv(index=False),
-        source.rejected.to_csv(index=False),
-    ]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    described = "\0".join([table.to_csv(index=False), source.rejected.to_csv(index=False)])
+    return {
+        "size": settings.size,
+        "crop": settings.crop,
+        "model": FACE_LANDMARKER.sha256,
+        "vocabulary": list(source.vocabulary),
+        "part": _PART,
+        "source": hashlib.sha256(described.encode()).hexdigest(),
+    }
+
+
+def _finished(out: Path, identity: dict[str, Any]) -> AlignSummary | None:
+    """The summary of a folder in which this very run is finished; None if there is work to do."""
+    return finished_result(out, KIND, identity, lambda result: AlignSummary(**result, already_done=True))

@@ -1,14 +1,13 @@
-"""What an alignment run has done so far: lets the same run go on where it stopped, and refuses any other.
+"""What a run that fills a folder part by part has done so far, so that it can go on where it stopped.
 
-While a run is unfinished its folder has `.parts/`: the run's fingerprint, and one file a part of the source, written
-once that part's pictures are on disk. The finished folder has the fingerprint in `run.json` instead.
+While a run is unfinished its folder has `.parts/`, with one file a part, written once that part's pictures are on disk.
 """
 
 import hashlib
 import io
 import json
-import shutil
 import unicodedata
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +17,9 @@ from typing import Any
 import numpy as np
 
 from augment.faces import FaceMeasures
-from augment.pictures import write_bytes, write_text
 from emoaug import EmoaugError
 
 PARTS_FOLDER = ".parts"
-RUN_FILE = "run.json"
 
 # Reserved on Windows; "/" everywhere.
 _UNSAFE = str.maketrans({character: "_" for character in '<>:"/\\|?*'} | {chr(code): "_" for code in range(32)})
@@ -32,10 +29,10 @@ _LONGEST_STEM = 100
 
 @dataclass(frozen=True)
 class Part:
-    """What became of some consecutive pictures of the source."""
+    """What became of some consecutive pictures."""
 
     outcomes: tuple[dict[str, Any], ...]
-    """For each picture, JSON values: `reason` (why it was rejected, else null), `faces` found, `padded` to a square."""
+    """For each picture, JSON values; `file_name` and `file_sha256` are those of the file that was written, if any."""
     measures: FaceMeasures
     """As many rows; NaN where no face was found."""
 
@@ -54,71 +51,23 @@ class Part:
             return cls(outcomes, FaceMeasures(*(stored[name] for name in names)))
 
 
-class AlignmentRecord:
-    """The record of one run in its output folder."""
+def still_done(out: Path, part: Path, count: int) -> bool:
+    """Whether a part needs no more work: it is noted, and its pictures lie in the folder as they were written.
 
-    def __init__(self, out: Path, fingerprint: str) -> None:
-        """Begin or take up a run.
-
-        Args:
-            out: the output folder; made if it does not exist.
-            fingerprint: equal for runs with the same settings and source, and only for these.
-
-        Raises:
-            EmoaugError: the folder has something else in it than this run; nothing is changed.
-        """
-        self.out, self.fingerprint = out, fingerprint
-        self.parts = out / PARTS_FOLDER
-        if out.exists() and not out.is_dir():
-            raise EmoaugError(f"{out}: is a file; give a folder that is new or empty")
-        finished, begun = _fingerprint(out / RUN_FILE), _fingerprint(self.parts / RUN_FILE)
-        self.finished = finished == fingerprint
-        if not self.finished:
-            if finished is not None or (begun is not None and begun != fingerprint):
-                raise EmoaugError(
-                    f"{out}: has an alignment run with other settings or another source; "
-                    "give a new folder, or delete this one"
-                )
-            if begun is None:
-                if out.is_dir() and any(path.name != PARTS_FOLDER for path in out.iterdir()):
-                    raise EmoaugError(f"{out}: has other files in it; give a folder that is new or empty")
-                write_text(self.parts / RUN_FILE, json.dumps({"fingerprint": fingerprint}))
-
-    def save(self, number: int, part: bytes) -> None:
-        """Note that part `number` is done."""
-        write_bytes(self._path(number), part)
-
-    def done(self, count: int) -> set[int]:
-        """Give the numbers of the parts, of `count`, that are done."""
-        return {number for number in range(count) if self._path(number).is_file()}
-
-    def load(self, number: int) -> Part:
-        """Read a part that is done."""
-        return Part.from_file(self._path(number))
-
-    def finish(self, run: dict[str, Any]) -> None:
-        """Write `run.json`, which makes the run finished, and drop the parts."""
-        text = json.dumps(run | {"fingerprint": self.fingerprint}, indent=2, ensure_ascii=False)
-        write_text(self.out / RUN_FILE, text + "\n")
-        self.clean()
-
-    def clean(self) -> None:
-        """Drop the parts."""
-        shutil.rmtree(self.parts, ignore_errors=True)
-
-    def _path(self, number: int) -> Path:
-        return self.parts / f"{number:06d}.npz"
-
-
-def _fingerprint(path: Path) -> str | None:
-    """Read the fingerprint from a JSON file: None if there is no file, "" if it has none."""
+    Args:
+        out: the folder that is filled.
+        part: where the part is noted.
+        count: its pictures.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        return ""
-    return str(content.get("fingerprint", "")) if isinstance(content, dict) else ""
+        outcomes = Part.from_file(part).outcomes
+        return len(outcomes) == count and all(
+            hashlib.sha256((out / entry["file_name"]).read_bytes()).hexdigest() == entry["file_sha256"]
+            for entry in outcomes
+            if entry.get("file_sha256")
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return False
 
 
 def aligned_names(file_names: Sequence[str], labels: Sequence[str]) -> list[str]:

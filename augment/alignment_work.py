@@ -1,9 +1,8 @@
 """The part of aligning a dataset that worker processes do: read, find, align, write, picture by picture."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from augment.faces import (
 from augment.folders import FaceTable
 from augment.landmarker import FaceLandmarker
 from augment.pictures import encode_png, is_grey, write_bytes
-from augment.workers import worker_pool
 from emoaug import EmoaugError
 
 NO_FACE = "no face found"
@@ -38,63 +36,23 @@ class Task:
     """Which part of the source this is, from 0."""
     source: FaceTable
     """The pictures."""
-    targets: tuple[Path, ...]
-    """File to write for each picture."""
+    out: Path
+    """Folder to write to."""
+    targets: tuple[str, ...]
+    """Name of each aligned picture in it."""
     size: int
     """Side of the aligned pictures, pixels."""
     crop: bool
     """Whether to find, turn and crop the face; else the whole picture is resized, padded to a square."""
-    model: Path
-    """Checked path of `face_landmarker.task`."""
 
 
-def run_tasks(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, Part]]:
-    """Do tasks, in any order, in this process (one worker or one task) or in new ones.
-
-    Yields:
-        Each task with what became of its pictures, which are on disk by then.
-
-    Raises:
-        OSError: a picture cannot be written.
-        BrokenProcessPool: a worker was killed.
-    """
-    workers = min(workers, len(tasks))
-    if workers <= 1:
-        landmarker = FaceLandmarker(tasks[0].model) if tasks else None
-        for task in tasks:
-            yield task, align_part(task, landmarker)
-        return
-    pool = worker_pool(workers, _start_worker, (tasks[0].model,))
-    try:
-        ahead = iter(tasks)
-        # A few tasks in flight for each worker: all at once would be the whole table in pickled pieces.
-        running: dict[Future[Part], Task] = {}
-        while True:
-            for task in islice(ahead, 3 * workers - len(running)):
-                running[pool.submit(_work, task)] = task
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def make_aligner(model: Path) -> Callable[[Task], Part]:
+    """Load the model, once a process, and give what aligns a task's pictures with it."""
+    landmarker = FaceLandmarker(model)
+    return lambda task: align_part(task, landmarker)
 
 
-_landmarker: FaceLandmarker | None = None
-
-
-def _start_worker(model: Path) -> None:
-    """Load the model once a process."""
-    global _landmarker
-    cv2.setNumThreads(1)
-    _landmarker = FaceLandmarker(model)
-
-
-def _work(task: Task) -> Part:
-    return align_part(task, _landmarker)
-
-
-def align_part(task: Task, landmarker: FaceLandmarker | None) -> Part:
+def align_part(task: Task, landmarker: FaceLandmarker) -> Part:
     """Align the pictures of a task and write them.
 
     Returns:
@@ -103,7 +61,6 @@ def align_part(task: Task, landmarker: FaceLandmarker | None) -> Part:
     Raises:
         OSError: a picture cannot be written.
     """
-    assert landmarker is not None
     count = len(task.targets)
     measures = FaceMeasures(
         np.full((count, LANDMARKS, 3), np.nan, np.float32),
@@ -116,8 +73,12 @@ def align_part(task: Task, landmarker: FaceLandmarker | None) -> Part:
 
 
 def _align_one(task: Task, row: int, landmarker: FaceLandmarker, measures: FaceMeasures) -> dict[str, Any]:
-    """Align one picture, write it, note its measures, and return its outcome (see `Part`)."""
-    outcome: dict[str, Any] = {"reason": None, "faces": 0, "padded": False}
+    """Align one picture, write it, note its measures, and return its outcome (see `Part`).
+
+    Of the outcome, `reason` says why the picture was rejected, `faces` how many were found, and `padded` whether it was
+    padded to a square.
+    """
+    outcome: dict[str, Any] = {"reason": None, "faces": 0, "padded": False, "file_sha256": None}
     try:
         picture = task.source.picture(row)
         found = landmarker.detect(picture)
@@ -135,7 +96,9 @@ def _align_one(task: Task, row: int, landmarker: FaceLandmarker, measures: FaceM
         # The file's name stands in a column of its own.
         reason = str(error).removeprefix(f"{task.source.path(row)}: ")
         return outcome | {"reason": " ".join(reason.split())}
-    write_bytes(task.targets[row], encode_png(aligned, grey=is_grey(picture)))
+    data = encode_png(aligned, grey=is_grey(picture))
+    write_bytes(task.out / task.targets[row], data, parents=False)
+    outcome |= {"file_name": task.targets[row], "file_sha256": hashlib.sha256(data).hexdigest()}
     if found is not None:
         measures.landmarks[row] = transform_landmarks(found.landmarks, matrix, task.size)
         measures.blendshapes[row] = found.blendshapes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -51,6 +53,34 @@ def make_fabric(device: Device, precision: Precision) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     chosen = choose_device(device)
     return Fabric(accelerator=chosen, devices=1, precision=choose_precision(precision, chosen))
+
+
+@contextmanager
+def explained_memory(wanted: str) -> Iterator[None]:
+    """Turn the errors of a device or a machine whose memory is full into EmoaugError.
+
+    Args:
+        wanted: what the memory was for, and what to do, such as "for 64 faces at a time; lower --batch-size".
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # On a CPU torch has no error of its own for it.
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(words in str(error) for words in ("allocate memory", "not enough memory")):
+            raise
+        raise EmoaugError(f"too little memory {wanted}. The same command goes on from what is done") from error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, torch computes with one thread: how sums are split over threads changes their last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def seed_from(*parts: int | str) -> int:

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from augment.checkpoints import weights_sha256
-from augment.devices import Device, Precision, choose_device, choose_precision
+from augment.devices import Device, Precision, choose_device, choose_precision, explained_memory
 from augment.folders import FaceTable
 from augment.generation_folder import (
     GenerateSummary,
@@ -30,19 +30,11 @@ from augment.generation_folder import (
     picture_names,
     write_tables,
 )
-from augment.generation_record import (
-    KIND,
-    PLAN,
-    RECORD,
-    Made,
-    Record,
-    clear_up,
-    still_there,
-)
+from augment.generation_record import KIND, PLAN, RECORD, Made, Record, still_there
 from augment.pictures import encode_png, is_grey, write_bytes, write_text
 from augment.plans import check_plan, condition_array, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces
-from augment.runs import check_same_run, explained_errors, locked, read_run, remove_temporary_files, write_run
+from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.systems.base import Translator
 from emoaug import EmoaugError, __version__
 
@@ -121,9 +113,9 @@ def generate(
     }
     finished = _finished(out, identity)
     if finished is not None:
-        clear_up(out)
+        clear_up(out, RECORD)
         return finished
-    with locked(out), explained_errors(out):
+    with locked(out) as hold:
         # Asked again, because another process may have begun or finished between the first look and the lock.
         finished = _finished(out, identity)
         if finished is not None:
@@ -139,12 +131,14 @@ def generate(
             "versions": _versions(),
         }
         write_run(out, KIND, run)
-        write_text(out / PLAN, plan_text)
+        write_text(out / PLAN, plan_text, parents=False)
         remove_temporary_files(out)
         record = Record(out / RECORD)
         job = _Job(faces, translator, plan, out, device, precision)
-        made = _make_all(job, record, settings)
+        made = _make_all(job, record, settings, hold)
         real = add_real_faces(faces, out, settings.include_real, _threads(settings), job.names)
+        names = [name for row, name in zip(job.rows, job.names, strict=True) if made[row].file_sha256]
+        hold.check([*names, *(face.name for face in real if not face.rejected)])
         origin = {"system": translator.name, "checkpoint_sha256": identity["weights"], **provenance}
         summary = write_tables(faces, plan, [made[row] for row in job.rows], real, out, translator.size, origin)
         result = {k: v for k, v in asdict(summary).items() if k not in ("out", "already_done")}
@@ -231,11 +225,11 @@ class _Job:
             detail = f"row {entry.row}: the network's picture has infinite or undefined values"
             return replace(entry, rejected="network gave no picture", detail=detail)
         data = encode_png(pictures[slot], grey=grey)
-        write_bytes(self.path(entry.row), data)
+        write_bytes(self.path(entry.row), data, parents=False)
         return replace(entry, file_sha256=hashlib.sha256(data).hexdigest())
 
 
-def _make_all(job: _Job, record: Record, settings: GenerateSettings) -> dict[int, Made]:
+def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold) -> dict[int, Made]:
     """Make every row that is not done yet; gives what became of each row."""
     threads = _threads(settings)
     known = record.read()
@@ -252,11 +246,17 @@ def _make_all(job: _Job, record: Record, settings: GenerateSettings) -> dict[int
 
     def take_first() -> None:
         entries = waiting.popleft().result()
+        hold.check()
         record.append(entries)
         made.update({entry.row: entry for entry in entries})
         bar.update(len(entries))
 
-    with bar, _reproducible(job), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with (
+        explained_memory(f"on {job.device} for {settings.batch_size} faces at a time; lower --batch-size"),
+        bar,
+        _reproducible(job),
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         try:
             for chunk in todo:
                 # Some more than are worked on, so that no thread waits for the record.
@@ -265,11 +265,6 @@ def _make_all(job: _Job, record: Record, settings: GenerateSettings) -> dict[int
                 waiting.append(pool.submit(job.make, chunk))
             while waiting:
                 take_first()
-        except torch.OutOfMemoryError as error:
-            raise EmoaugError(
-                f"{job.device} has too little memory for {settings.batch_size} faces at a time; "
-                "lower --batch-size, the same command goes on from here"
-            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
     return made
@@ -291,14 +286,11 @@ def _reproducible(job: _Job) -> Iterator[None]:
 
 def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
     """The summary of a folder in which this very run is finished; None if there is work to do."""
-    run = read_run(out, KIND)
-    if run is None:
-        return None
-    check_same_run(out, run, identity)
-    if not run.get("finished"):
-        return None
-    result = run["result"]
-    return GenerateSummary(**{**result, "out": out, "notes": tuple(result["notes"]), "already_done": True})
+
+    def summary(result: dict[str, Any]) -> GenerateSummary:
+        return GenerateSummary(**{**result, "out": out, "notes": tuple(result["notes"]), "already_done": True})
+
+    return finished_result(out, KIND, identity, summary)
 
 
 def _versions() -> dict[str, str]:

@@ -212,13 +212,13 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
     targets = list(dict.fromkeys(plan["target"]))
     if "exemplar_file" in plan:
         return _exemplar_sheet(faces, table, targets, out, size)
+    blank = np.full((size, size, 3), 255, dtype=np.uint8)
     rows, captions = [], []
     for source in results.index[:SHEET_ROWS].tolist():
         own = table[table["source_index"] == source].set_index("target")["picture"]
-        blank = np.full((size, size, 3), 255, dtype=np.uint8)
         rows.append(
             [
-                fit(faces.picture(source), size),
+                _source(faces, source, size, blank),
                 *(read_picture(out / own[target]) if target in own.index else blank for target in targets),
             ]
         )
@@ -228,7 +228,7 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
 
 def _exemplar_sheet(faces: FaceTable, table: pd.DataFrame, targets: list[str], out: Path, size: int) -> bytes:
     """Some faces of each class: the source, the exemplar whose expression it takes, and the result."""
-    rows = []
+    rows, blank = [], np.full((size, size, 3), 255, dtype=np.uint8)
     for target in targets:
         own = table[table["target"] == target][:3]
         rows.append(
@@ -236,9 +236,17 @@ def _exemplar_sheet(faces: FaceTable, table: pd.DataFrame, targets: list[str], o
                 picture
                 for source, exemplar, name in own[["source_index", "exemplar_index", "picture"]].itertuples(index=False)
                 for picture in (
-                    *(fit(faces.picture(int(i)), size) for i in (source, exemplar)),
+                    *(_source(faces, int(i), size, blank) for i in (source, exemplar)),
                     read_picture(out / str(name)),
                 )
             ]
         )
     return encode_png(contact_sheet(rows, targets, ["source", "exemplar", "result"] * 3))
+
+
+def _source(faces: FaceTable, index: int, size: int, blank: np.ndarray) -> np.ndarray:
+    """A source for the contact sheet; blank where the file has vanished since a face was made from it."""
+    try:
+        return fit(faces.picture(index), size)
+    except EmoaugError:
+        return blank

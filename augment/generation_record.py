@@ -6,12 +6,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from augment.runs import LOCK, explained_errors, locked
-from emoaug import EmoaugError
 
 PLAN = "plan.csv"
 RECORD = "done.jsonl"
@@ -65,15 +61,6 @@ class Record:
     def remove(self) -> None:
         """Remove the file, if it is there."""
         self.path.unlink(missing_ok=True)
-
-
-def clear_up(out: Path) -> None:
-    """Remove what a run leaves that is killed in its last moment, after it has said that it is finished."""
-    if not any((out / name).exists() for name in (LOCK, RECORD)):
-        return
-    # Not possible while the run itself is still doing it, or on a disk that has become read-only; then it may stay.
-    with suppress(EmoaugError), locked(out), explained_errors(out):
-        Record(out / RECORD).remove()
 
 
 def still_there(entry: Made, path_of: Callable[[int], Path]) -> bool:

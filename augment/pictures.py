@@ -21,6 +21,9 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", 
 LARGEST_PICTURE = 100_000_000
 """Pixels; a header that promises more is refused before anything is decoded."""
 
+LONGEST_SIDE = 1 << 16
+"""Pixels; what OpenCV and some formats can hold."""
+
 # A closed list, because some of Pillow's other formats start external programs (EPS) or are not pictures (PDF).
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
@@ -55,7 +58,12 @@ def decode_picture(data: bytes) -> np.ndarray:
         raise EmoaugError(
             f"the picture has {width}x{height} pixels, more than {LARGEST_PICTURE:,} in all; make it smaller"
         )
-    picture = _decode_with_opencv(data, image)
+    if max(width, height) > LONGEST_SIDE:
+        raise EmoaugError(f"the picture has {width}x{height} pixels; a side has at most {LONGEST_SIDE:,}")
+    try:
+        picture = _decode_with_opencv(data, image)
+    except cv2.error as error:
+        raise EmoaugError(f"the picture is damaged ({error.err})") from None
     return _decode_with_pillow(image) if picture is None else picture
 
 
@@ -165,10 +173,20 @@ def encode_png(picture: np.ndarray, grey: bool | None = None) -> bytes:
     return encoded.tobytes()
 
 
-def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write a file atomically: whoever reads `path` sees the old file or the whole new one. Makes its folder."""
+def write_bytes(path: Path | str, data: bytes, parents: bool = True) -> None:
+    """Write a file atomically: whoever reads `path` sees the old file or the whole new one.
+
+    Args:
+        path: the file; its folder is made if absent.
+        data: what the file holds.
+        parents: also make the folders above. A run that fills its own folder gives False: someone who removes that
+            folder meanwhile finds no new one with half of the files.
+
+    Raises:
+        OSError: it cannot be written; the old file is as it was.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=parents, exist_ok=True)
     # A leading dot hides the half-written file from every reader of picture folders; the short name fits where a
     # longest-possible file name would not leave room for a suffix.
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
@@ -179,9 +197,9 @@ def write_bytes(path: Path | str, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Write a UTF-8 text file atomically, with newlines as they are. Makes its folder."""
-    write_bytes(path, text.encode("utf-8"))
+def write_text(path: Path | str, text: str, parents: bool = True) -> None:
+    """Write a UTF-8 text file atomically, with newlines as they are; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"), parents)
 
 
 def contact_sheet(

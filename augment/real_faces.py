@@ -64,18 +64,22 @@ def _add_real_face(faces: FaceTable, index: int, out: Path, name: str, how: Incl
     target, size = out / name, (picture.shape[0], picture.shape[1])
     if "pixels" in faces.table.columns:
         data = encode_png(picture)
-        write_bytes(target, data)
+        write_bytes(target, data, parents=False)
         return RealFace(index, name, source_sha256, hashlib.sha256(data).hexdigest(), size)
     source = faces.path(index).resolve()
     if how == "copy" or not _link(source, target):
-        write_bytes(target, source.read_bytes())
+        try:
+            data = source.read_bytes()
+        except OSError as error:  # it vanished since it was decoded
+            return RealFace(index, name, rejected=str(error))
+        write_bytes(target, data, parents=False)
     return RealFace(index, name, source_sha256, source_sha256, size)
 
 
 def _link(source: Path, target: Path) -> bool:
     """Make target a hard link to source; False where that is not possible."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(exist_ok=True)
         if target.exists():
             if target.samefile(source):
                 return True

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from augment.checkpoints import load_translator
-from augment.faces import read_measures, write_measures
+from augment.faces import MEASURES_FILE, read_measures, write_measures
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.generation import GenerateSettings, generate
 from augment.generation_folder import GenerateSummary
@@ -113,7 +113,8 @@ def refine(
     translator = load_translator(weights, systems={Refiner.name: Refiner})
     plan = refinement_plan(simulated, domain)
     summary = generate(simulated, translator, plan, out, replace(settings, include_real="no"), provenance)
-    if not summary.already_done:
+    # Not only after a generation that was done now: it may have been killed before this.
+    if not (out / MEASURES_FILE).exists():
         _carry_measures(simulated, out)
     return summary
 

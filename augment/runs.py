@@ -10,19 +10,36 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedWriter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from augment.pictures import write_text
 from emoaug import EmoaugError
+
+Result = TypeVar("Result")
 
 RUN = "run.json"
 LOCK = ".lock"
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 """Names of half-written files that `augment.pictures.write_bytes` leaves behind when the process is killed."""
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        EmoaugError: it is not JSON, or nested too deep to be read.
+        OSError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise EmoaugError(f"{path} is not JSON ({error}); restore it, or begin anew without it") from None
 
 
 def read_run(out: Path, kind: str, file: str = RUN) -> dict[str, Any] | None:
@@ -38,18 +55,44 @@ def read_run(out: Path, kind: str, file: str = RUN) -> dict[str, Any] | None:
     if not any(name != LOCK and not _TEMPORARY.fullmatch(name) for name in names):
         return None
     try:
-        run = json.loads((out / file).read_bytes())
-    except (OSError, ValueError):
+        run = read_json(out / file)
+    except (OSError, EmoaugError):
         run = None
     if not isinstance(run, dict) or run.get("kind") != kind:
         raise EmoaugError(f"{out} is not empty and holds no run of {kind}; nothing was changed, choose another folder")
     return run
 
 
+def finished_result(
+    out: Path, kind: str, identity: Mapping[str, Any], build: Callable[[dict[str, Any]], Result]
+) -> Result | None:
+    """What the run in a folder came to, if it is this very run and finished; None if there is work to do.
+
+    Args:
+        out: the folder.
+        kind: what kind of run it must be.
+        identity: everything that decides what its files are.
+        build: makes the summary from the `result` in `run.json`.
+
+    Raises:
+        EmoaugError: the folder holds something else, or a `run.json` that is damaged.
+    """
+    run = read_run(out, kind)
+    if run is None:
+        return None
+    check_same_run(out, run, identity)
+    if not run.get("finished"):
+        return None
+    try:
+        return build(run["result"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise EmoaugError(f"{out / RUN} is damaged ({error!r}); remove the folder to begin anew") from error
+
+
 def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raise EmoaugError if the run in a folder would not make the same files as this one."""
     before = run.get("identity", {})
-    differing = [name for name in identity if before.get(name) != identity[name]]
+    differing = [name for name in identity if not isinstance(before, dict) or before.get(name) != identity[name]]
     if differing:
         raise EmoaugError(
             f"{out} holds another run: its {' and '.join(differing).replace('_', ' ')} "
@@ -58,29 +101,91 @@ def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any
         )
 
 
+class Hold:
+    """A folder that this process alone writes to."""
+
+    def __init__(self, out: Path, file: BufferedWriter) -> None:
+        self.out, self._file = out, file
+
+    @property
+    def sound(self) -> bool:
+        """Whether the lock is still in the folder: not where somebody removed it, with the folder or without."""
+        try:
+            return os.path.samestat(os.lstat(self.out / LOCK), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def check(self, names: Sequence[str] = ()) -> None:
+        """Raise EmoaugError if the folder, or any of these files in it, was removed while this run wrote to it."""
+        if not self.sound:
+            raise EmoaugError(
+                f"{self.out} was removed, or something in it, while this run wrote to it; remove what is left of it, "
+                "and give the command again"
+            )
+        gone = _missing(self.out, names)
+        if gone:
+            raise EmoaugError(
+                f"{self.out}: {len(gone):,} files were removed while this run wrote to it, the first is {gone[0]}; "
+                "the same command makes them again"
+            )
+
+
+def _missing(out: Path, names: Sequence[str]) -> list[str]:
+    """Names, relative to a folder, of files that are not there; each folder is listed once."""
+    there: dict[str, set[str]] = {}
+    gone = []
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder not in there:
+            try:
+                there[folder] = set(os.listdir(out / folder))  # noqa: PTH208 - names only, of perhaps a million
+            except OSError:
+                there[folder] = set()
+        if file not in there[folder]:
+            gone.append(name)
+    return gone
+
+
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[Hold]:
     """Hold a folder, made if absent, for one process; the lock ends with the process, however it ends.
 
     Raises:
-        EmoaugError: the folder cannot be written to, or another process holds it.
+        EmoaugError: another process holds the folder, it has links in it that lead out of it, or it cannot be written
+            to; what goes wrong with files within is explained too.
     """
     path = out / LOCK
     with explained_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        file = path.open("wb")
-    with file:
+        # A lock that is a link could be anybody's file.
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with open(number, "wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise EmoaugError(f"another run is writing to {out}; wait for its end or choose another folder") from None
+        hold = Hold(out, file)
         # Between opening and locking, a run that ended may have removed the file: then this lock guards nothing.
-        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+        if not hold.sound:
             raise EmoaugError(f"another run has just ended in {out}; give the command again")
         try:
-            yield
+            _refuse_links(out)
+            with explained_errors(out):
+                yield hold
         finally:
-            path.unlink(missing_ok=True)
+            # Where the folder was removed and made anew, the lock in it is another run's.
+            if hold.sound:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _refuse_links(out: Path) -> None:
+    """Raise EmoaugError if anything in a folder is a link that leaves it: a run would write there."""
+    inside = os.path.realpath(out)
+    with explained_errors(out), os.scandir(out) as entries:
+        for entry in entries:
+            if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(inside):
+                raise EmoaugError(f"{entry.path} is a link that leaves the folder; remove it, or choose another folder")
 
 
 @contextmanager
@@ -89,9 +194,11 @@ def explained_errors(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason, name = error.strerror or error, error.filename
+        elsewhere = isinstance(name, str | Path) and not Path(name).absolute().is_relative_to(out.absolute())
+        what = f"cannot use {name}" if elsewhere else f"cannot write to {out}"
         raise EmoaugError(
-            f"cannot write to {out} ({error.strerror or error}); mend that, or choose another folder. "
-            "The same command takes up a run where it stopped"
+            f"{what} ({reason}); mend that, or choose another folder. The same command takes up a run where it stopped"
         ) from error
 
 
@@ -103,6 +210,25 @@ def remove_temporary_files(out: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
+def clear_up(out: Path, *names: str) -> None:
+    """Remove what a run leaves that is killed in its last moment, after it has said that it is finished.
+
+    Args:
+        out: the folder of a finished run.
+        names: files and folders in it that a run has only while it is not finished.
+    """
+    if not any(path.name in (LOCK, *names) or _TEMPORARY.fullmatch(path.name) for path in out.iterdir()):
+        return
+    # Not possible while the run itself is still doing it, or on a disk that has become read-only; then it may stay.
+    with suppress(EmoaugError), locked(out), explained_errors(out):
+        remove_temporary_files(out)
+        for name in names:
+            if (out / name).is_dir():
+                shutil.rmtree(out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+
+
 def write_run(out: Path, kind: str, run: Mapping[str, Any], file: str = RUN) -> None:
     """Write `run.json`."""
-    write_text(out / file, json.dumps({"kind": kind, **run}, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / file, json.dumps({"kind": kind, **run}, indent=2, ensure_ascii=False) + "\n", parents=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
+import pickle
 import shutil
 import sys
 import time
@@ -18,11 +20,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from augment.checkpoints import save_checkpoint
-from augment.devices import Device, Precision, make_fabric, seed_from
+from augment.devices import Device, Precision, explained_memory, make_fabric, seed_from
 from augment.folders import FaceTable
 from augment.measured_conditions import are_measured, expression_means, fit_scale
 from augment.pictures import encode_png, write_bytes, write_text
-from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
+from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
 from augment.samples import sample_sheet
 from augment.systems import SYSTEMS, Phase, Progress, Translator, get_system
 from augment.training_data import TrainingFaces, check_partners, load_training_faces
@@ -85,12 +87,19 @@ class Trainer:
         out: the run folder.
         settings: how to train.
         extra: facts to keep in the checkpoint, such as which subjects were seen.
+        hold: the lock of the run folder.
     """
 
     def __init__(
-        self, translator: Translator, data: TrainingFaces, out: Path, settings: TrainingSettings, extra: dict[str, Any]
+        self,
+        translator: Translator,
+        data: TrainingFaces,
+        out: Path,
+        settings: TrainingSettings,
+        extra: dict[str, Any],
+        hold: Hold,
     ) -> None:
-        self.settings, self.data, self.out, self.extra = settings, data, out, extra
+        self.settings, self.data, self.out, self.extra, self.hold = settings, data, out, extra, hold
         self.fabric = make_fabric(settings.device, settings.precision)
         self.device = self.fabric.device
         self.translator = translator.to(self.device)
@@ -121,6 +130,7 @@ class Trainer:
         """Train to the end, from the saved state if there is one."""
         s = self.settings
         self._resume()
+        self._trim_log()
         began, first = time.monotonic(), self.step
         bar = tqdm(
             total=s.steps, initial=self.step, desc=f"training {self.translator.name}", unit="step", mininterval=1.0
@@ -211,22 +221,31 @@ class Trainer:
     def _resume(self) -> None:
         if not self._state_file.exists():
             return
-        state = torch.load(self._state_file, map_location=self.device, weights_only=True)
-        self.step = int(state["step"])
-        self.translator.load_state_dict(state["weights"])
-        self.average, self.terms = state["average"], state["terms"]
-        for optimizer, saved in zip(self.optimizers.values(), state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        try:
+            state = torch.load(self._state_file, map_location=self.device, weights_only=True)
+            self.step = int(state["step"])
+            self.translator.load_state_dict(state["weights"])
+            self.average, self.terms = state["average"], state["terms"]
+            for optimizer, saved in zip(self.optimizers.values(), state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, pickle.PickleError) as error:
+            raise EmoaugError(
+                f"{self._state_file} is damaged, or of another version ({_first_line(error)}); --restart begins anew"
+            ) from error
+
+    def _trim_log(self) -> None:
+        """Forget what was logged after the last saved state: these steps are taken again."""
         log = self.out / "log.jsonl"
         if log.exists():
             kept = [line for line in _complete_lines(log) if json.loads(line)["step"] <= self.step]
-            write_text(log, "".join(line + "\n" for line in kept))
+            write_text(log, "".join(line + "\n" for line in kept), parents=False)
 
     def _save(self) -> None:
         if not all(
             v.isfinite().all() for kept in self.average.values() for v in kept.values() if v.is_floating_point()
         ):
             self._checked({"weights": math.nan})
+        self.hold.check()
         state = {
             "step": self.step,
             "weights": self.translator.state_dict(),
@@ -234,10 +253,10 @@ class Trainer:
             "terms": self.terms,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.values()],
         }
-        self._state_file.parent.mkdir(parents=True, exist_ok=True)
-        part = self._state_file.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self._state_file)
+        # In memory first: torch reports a full disk as an error of its own, and a half-written file is no state.
+        packed = io.BytesIO()
+        torch.save(state, packed)
+        write_bytes(self._state_file, packed.getvalue(), parents=False)
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
@@ -248,8 +267,7 @@ class Trainer:
     def _save_samples(self) -> None:
         with _Averaged(self.translator, self.average), self.fabric.autocast():
             sheet = sample_sheet(self.translator, self.data, self.device)
-        (self.out / "samples").mkdir(parents=True, exist_ok=True)
-        write_bytes(self.out / "samples" / f"{self.step:06d}.png", encode_png(sheet))
+        write_bytes(self.out / "samples" / f"{self.step:06d}.png", encode_png(sheet), parents=False)
 
 
 def _modules_key(phase: Phase) -> tuple[int, ...]:
@@ -287,6 +305,10 @@ class _Averaged:
     def __exit__(self, *_: object) -> None:
         for name, module in self.translator.averaged_modules().items():
             module.load_state_dict(self.raw[name])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _complete_lines(path: Path) -> list[str]:
@@ -389,14 +411,18 @@ def run_training(
     if before is not None:
         check_same_run(out, before, identity)
         if before.get("finished"):
+            clear_up(out)
             tqdm.write(f"{out}: this run is finished, nothing to do", file=sys.stderr)
             return out / "checkpoint"
-    with locked(out), explained_errors(out):
+    with locked(out) as hold:
+        remove_temporary_files(out)
         torch.manual_seed(seed_from(settings.seed, "weights"))
         translator, data = prepare()
         run = {"finished": False, "identity": identity, "versions": {"emoaug": __version__, "torch": torch.__version__}}
         write_run(out, KIND, run, RUN_FILE)
-        Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}).run()
+        with explained_memory(f"for a batch of {settings.batch_size} faces; lower --batch-size"):
+            Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}, hold).run()
+        hold.check()
         write_run(out, KIND, run | {"finished": True}, RUN_FILE)
     return out / "checkpoint"
 
@@ -411,7 +437,7 @@ def _discard(out: Path) -> None:
     """Remove an earlier training run, and nothing else."""
     if read_run(out, KIND, RUN_FILE) is None:
         return
-    with locked(out), explained_errors(out):
+    with locked(out):
         for name in ("log.jsonl", "samples", "checkpoint", "state", RUN_FILE):
             part = out / name
             if part.is_dir():

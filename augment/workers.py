@@ -1,4 +1,4 @@
-"""Worker processes: spawned, deaf to Ctrl-C, which their parent answers, and gone when the parent is gone."""
+"""Work in several processes: spawned, deaf to Ctrl-C, which their parent answers, and gone when the parent is gone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import resource_tracker
+from typing import Any, TypeVar
+
+import cv2
+
+from emoaug import EmoaugError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def cores() -> int:
@@ -16,20 +27,102 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker_pool(workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> ProcessPoolExecutor:
-    """A pool whose processes call `initializer` once.
+def do_all(
+    tasks: Sequence[Task],
+    workers: int,
+    start: Callable[[], Callable[[Task], Result]],
+    done: Callable[[Task, Result], None],
+) -> None:
+    """Do tasks, in any order, in this process (one worker, or one task) or in new ones.
 
-    Spawned, not forked: a fork copies the locks of threads that it does not copy, and torch and OpenCV have threads.
+    When anything is raised, Ctrl-C too, the processes are ended at once, whatever they are doing: what they write, they
+    write atomically.
+
+    Args:
+        tasks: what to do; sent to other processes, as are results.
+        workers: processes.
+        start: called in each process before its first task; gives what does a task. It is sent to other processes, so
+            it is a function of a module, or a `functools.partial` of one.
+        done: called in this process with every task and its result.
+
+    Raises:
+        EmoaugError: a worker was killed.
     """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        work = start() if tasks else None
+        for task in tasks:
+            assert work is not None
+            done(task, work(task))
+        return
+    others = set(multiprocessing.active_children())
+    # Spawned, not forked: a fork copies the locks of threads that it does not copy, and torch and OpenCV have threads.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(initializer, arguments))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(start,))
+    try:
+        ahead = iter(tasks)
+        # A few tasks in flight for each worker: all at once would be the whole table in pickled pieces.
+        running: dict[Future[Any], Task] = {}
+        while True:
+            for task in islice(ahead, 3 * workers - len(running)):
+                with _quiet(), _deaf():
+                    running[pool.submit(_work, task)] = task
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done(running.pop(future), future.result())
+        pool.shutdown()
+    except BaseException as error:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise EmoaugError(
+                "a worker process ended unexpectedly, perhaps for want of memory; what is done is kept. "
+                "Give the same command again, with fewer --workers"
+            ) from error
+        raise
 
 
-def _start(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone answers it, and what is in work is finished.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Within, new processes are told to show no progress bars: several at once would write over one another."""
+    before = os.environ.get("TQDM_DISABLE")
+    os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("TQDM_DISABLE")
+        if before is not None:
+            os.environ["TQDM_DISABLE"] = before
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Within, new processes begin with Ctrl-C blocked, which reaches every process of a terminal, also while they
+    import; in this process it arrives at the end."""
+    # Python starts this helper with the first process, and lifts the block while it does.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_do: Callable[[Any], Any] | None = None
+
+
+def _start(start: Callable[[], Callable[[Any], Any]]) -> None:
+    global _do
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    initializer(*arguments)
+    cv2.setNumThreads(1)
+    _do = start()
+
+
+def _work(task: Any) -> Any:
+    assert _do is not None
+    return _do(task)
 
 
 def _end_with_parent() -> None:

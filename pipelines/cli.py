@@ -54,11 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given[0] not in COMMANDS:
         return _fail(f'unknown command "{given[0]}"; there are {", ".join(COMMANDS)}')
-    import tyro
-
-    # Only now, and only this one: torch alone takes seconds to import, and --help must not.
-    module = importlib.import_module(f"pipelines.commands.{given[0]}")
     try:
+        import tyro
+
+        # Only now, and only this one: torch alone takes seconds to import, and --help must not.
+        module = importlib.import_module(f"pipelines.commands.{given[0]}")
         options = tyro.cli(module.Options, args=given[1:], prog=f"emoaug {given[0]}")
         return int(module.run(options) or 0)
     except EmoaugError as error:
@@ -78,7 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    print("emoaug: " + " ".join(message.split("\n")), file=sys.stderr)
+    # Names of files and labels come from the data: what a terminal would obey, or write backwards, is shown as a code.
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message.replace("\n", " "))
+    print(f"emoaug: {shown}", file=sys.stderr)
     return 2
 
 

@@ -13,6 +13,7 @@ from augment.checkpoints import load_translator
 from augment.folders import read_faces
 from augment.generation import GenerateSettings, generate
 from augment.plans import PlanSettings, build_plan
+from augment.runs import locked
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
@@ -58,6 +59,12 @@ def run_demo(out: Path, settings: DemoSettings) -> Path:
     Returns:
         The report.
     """
+    with locked(out):
+        return _demo(out, settings)
+
+
+def _demo(out: Path, settings: DemoSettings) -> Path:
+    """Do what `run_demo` says, in a folder that is held."""
     _say("1 of 5", "a small world of rendered people, standing in for photographs")
     world = SimulateSettings(settings.people * 4, settings.size, as_real=True, workers=settings.workers)
     print(simulate(out / "faces", REAL_SIDE, world))

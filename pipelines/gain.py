@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import multiprocessing
-import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,12 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from augment.devices import choose_device, seed_from
+from augment.devices import choose_device, one_thread, seed_from
 from augment.duplicates import duplicate_groups, fingerprints
 from augment.folders import FaceTable, drop_unreadable, load_faces, read_faces
-from augment.pictures import write_text
-from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
-from augment.workers import cores, worker_pool
+from augment.pictures import write_bytes, write_text
+from augment.runs import Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
+from augment.workers import cores, do_all
 from classifiers.evaluation import evaluate
 from classifiers.training import train_classifier
 from emoaug import EmoaugError, __version__
@@ -72,7 +70,8 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.Da
     # Each seed draws folds of its own: trials on the same folds again would be no new evidence.
     folds = [(seed, fold) for seed in range(settings.seeds) for fold in make_folds(faces, groups, settings.folds, seed)]
     trials = [Trial(get_arm(name), fold, seed) for seed, fold in folds for name in settings.arms]
-    with locked(out), explained_errors(out):
+    with locked(out) as hold:
+        remove_temporary_files(out)
         run = {
             "finished": False,
             "identity": identity,
@@ -86,10 +85,10 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.Da
         waiting = [trial for trial in trials if not _result(out, trial).exists()]
         if waiting or not before or not before.get("finished"):
             write_run(out, KIND, run)
-            write_text(out / "audit.json", json.dumps(audit(faces).to_json(), indent=1) + "\n")
-            _run_all(waiting, len(trials), faces, pixels, out, settings)
+            write_text(out / "audit.json", json.dumps(audit(faces).to_json(), indent=1) + "\n", parents=False)
+            _run_all(waiting, len(trials), faces, pixels, out, settings, hold)
             write_run(out, KIND, run | {"finished": True})
-        rows = [json.loads(_result(out, trial).read_text(encoding="utf-8")) for trial in trials]
+        rows = [read_json(_result(out, trial)) for trial in trials]
     return trial_table(rows, faces.vocabulary)
 
 
@@ -105,68 +104,41 @@ def _result(out: Path, trial: Trial) -> Path:
 
 
 def _run_all(
-    trials: list[Trial], count: int, faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings
+    trials: list[Trial],
+    count: int,
+    faces: FaceTable,
+    pixels: np.ndarray,
+    out: Path,
+    settings: GainSettings,
+    hold: Hold,
 ) -> None:
     """Run trials, on the CPU several at a time in processes of one thread each.
 
     Networks this small gain little from a second thread, and one thread always gives the same numbers.
     """
-    bar = tqdm(total=count, initial=count - len(trials), desc="gain trials", unit="trial")
+    on_cpu = choose_device(settings.training.device) == "cpu"
     # Those that train a system take longest; begun last, one of them would run alone at the end.
     trials = sorted(trials, key=lambda trial: trial.arm.source is None)
-    with bar:
-        if choose_device(settings.training.device) != "cpu":
-            for trial in trials:
-                _run_trial(trial, faces, pixels, out, settings)
-                bar.update()
-            return
-        workers = min(settings.workers or cores(), len(trials))
-        if not workers:
-            return
-        others = set(multiprocessing.active_children())
-        with _quiet(), worker_pool(workers, _start_worker, (faces, pixels, out, settings)) as pool:
-            try:
-                for future in as_completed([pool.submit(_work, trial) for trial in trials]):
-                    future.result()
-                    bar.update()
-            except BrokenProcessPool as error:
-                raise EmoaugError(
-                    f"{out}: a worker process ended unexpectedly, perhaps for want of memory; what is done is kept. "
-                    "Give the same command again, with --workers 1"
-                ) from error
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                # A trial takes minutes, and whoever pressed Ctrl-C has waited long enough; it will be taken up again.
-                for process in set(multiprocessing.active_children()) - others:
-                    process.terminate()
-                raise
+    with tqdm(total=count, initial=count - len(trials), desc="gain trials", unit="trial") as bar:
+
+        def noted(_: Trial, __: None) -> None:
+            hold.check()
+            bar.update()
+
+        workers = settings.workers or cores() if on_cpu else 1
+        do_all(trials, workers, partial(_trier, faces, pixels, out, settings), noted)
+    hold.check([f"trials/{_result(out, trial).name}" for trial in trials])
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Within, new processes show no progress bars: several at once would write over one another."""
-    before = os.environ.get("TQDM_DISABLE")
-    os.environ["TQDM_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("TQDM_DISABLE")
-        if before is not None:
-            os.environ["TQDM_DISABLE"] = before
+def _trier(faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings) -> Callable[[Trial], None]:
+    """Keep what every trial needs, once a process, and give what runs one."""
+    on_cpu = choose_device(settings.training.device) == "cpu"
 
+    def run(trial: Trial) -> None:
+        with one_thread() if on_cpu else nullcontext():
+            _run_trial(trial, faces, pixels, out, settings)
 
-_shared: tuple[FaceTable, np.ndarray, Path, GainSettings]
-
-
-def _start_worker(faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings) -> None:
-    """Keep what every trial needs, once a process."""
-    global _shared
-    torch.set_num_threads(1)
-    _shared = (faces, pixels, out, settings)
-
-
-def _work(trial: Trial) -> None:
-    _run_trial(trial, *_shared)
+    return run
 
 
 def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.DataFrame:
@@ -213,10 +185,9 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
         [classifier(torch.from_numpy(pixels[part]).float() / 127.5 - 1).numpy() for part in parts]
     )
     scores = evaluate(probabilities, labels[trial.fold.test], len(faces.vocabulary))
-    folder = out / "trials"
-    folder.mkdir(exist_ok=True)
-    np.savez(folder / f".{trial.name}.npz", probabilities=probabilities, rows=trial.fold.test)
-    (folder / f".{trial.name}.npz").replace(folder / f"{trial.name}.npz")
+    packed = io.BytesIO()
+    np.savez(packed, probabilities=probabilities, rows=trial.fold.test)
+    write_bytes(_result(out, trial).with_suffix(".npz"), packed.getvalue(), parents=False)
     result = {
         "arm": trial.arm.name,
         "fold": trial.fold.number,
@@ -228,4 +199,4 @@ def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, se
         "system_seconds": round(system_seconds, 2),
         "scores": scores.to_dict(),
     }
-    write_text(_result(out, trial), json.dumps(result) + "\n")
+    write_text(_result(out, trial), json.dumps(result) + "\n", parents=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from augment.expressions import check_class_name
 from augment.faces import FaceMeasures, write_measures
 from augment.folders import COLUMNS, write_metadata
 from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes
-from augment.runs import check_same_run, explained_errors, locked, read_run, remove_temporary_files, write_run
+from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.simulation.behaviour import ExpressionSource, Prototypes, known_labels
 from augment.simulation.morphable import FaceModel, load_face_model
 from augment.simulation.scenes import SceneSettings
@@ -102,8 +101,9 @@ def simulate(
     identity = _identity(scenes, settings, source, surroundings, model, device)
     finished = _finished(out, identity)
     if finished is not None:
+        clear_up(out, PARTS_FOLDER)
         return finished
-    with locked(out), explained_errors(out):
+    with locked(out) as hold:
         # Asked again, because another process may have begun or finished between the first look and the lock.
         finished = _finished(out, identity)
         if finished is not None:
@@ -118,19 +118,20 @@ def simulate(
         write_run(out, KIND, run)
         remove_temporary_files(out)
         job = SimulationJob(out, scenes, settings, source, surroundings, device)
-        take_all(job)
-        summary = _write_tables(job)
+        take_all(job, hold)
+        summary = _write_tables(job, hold)
         result = {name: value for name, value in asdict(summary).items() if name not in ("out", "already_done")}
         write_run(out, KIND, run | {"finished": True, "result": result})
-        shutil.rmtree(out / PARTS_FOLDER, ignore_errors=True)
-        return summary
+    clear_up(out, PARTS_FOLDER)
+    return summary
 
 
-def _write_tables(job: SimulationJob) -> SimulateSummary:
+def _write_tables(job: SimulationJob, hold: Hold) -> SimulateSummary:
     """Write what describes the pictures: metadata.csv, faces.npz, contact_sheet.png."""
     parts = [Part.from_file(job.part(number)) for number in range(job.chunks)]
     table = pd.DataFrame([outcome for part in parts for outcome in part.outcomes])
     names = table["file_name"].tolist()
+    hold.check(names)
     landmarks, blendshapes, pose = (
         np.concatenate([getattr(part.measures, name) for part in parts])
         for name in ("landmarks", "blendshapes", "pose")
@@ -180,10 +181,4 @@ def _identity(
 
 def _finished(out: Path, identity: dict[str, Any]) -> SimulateSummary | None:
     """The summary of a folder in which this very run is finished; None if there is work to do."""
-    run = read_run(out, KIND)
-    if run is None:
-        return None
-    check_same_run(out, run, identity)
-    if not run.get("finished"):
-        return None
-    return SimulateSummary(**{**run["result"], "out": out, "already_done": True})
+    return finished_result(out, KIND, identity, lambda result: SimulateSummary(**result, out=out, already_done=True))

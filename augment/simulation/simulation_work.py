@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from augment.action_units import BLENDSHAPE_NAMES
-from augment.alignment_record import PARTS_FOLDER, Part
-from augment.devices import Device
+from augment.alignment_record import PARTS_FOLDER, Part, still_done
+from augment.devices import Device, explained_memory, one_thread
 from augment.faces import FaceMeasures
 from augment.pictures import encode_png, write_bytes
+from augment.runs import Hold
 from augment.simulation.behaviour import ExpressionSource
 from augment.simulation.morphable import FaceModel, load_face_model
 from augment.simulation.scenes import SceneSettings, describe, draw_scene
 from augment.simulation.studio import take_pictures
 from augment.simulation.surroundings import Surroundings
-from augment.workers import cores, worker_pool
+from augment.workers import cores, do_all
 from emoaug import EmoaugError
 
 _CHUNK = {"cpu": 32, "cuda": 256}
@@ -100,7 +98,7 @@ class SimulationJob:
             for row in range(number * self.chunk, (number + 1) * self.chunk)
         ]
         model = _model_on(self.settings.face_model, self.device)
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             taken = take_pictures(model, drawn, self.scenes, self.settings.size, self.device)
             levels = taken.pictures.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8)
         pixels = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
@@ -109,7 +107,7 @@ class SimulationJob:
             scene = drawn[place]
             data = encode_png(pixels[place])
             name = f"{scene.label}/{self.subject(scene.subject)}-{scene.row:06d}.png"
-            write_bytes(self.out / name, data)
+            write_bytes(self.out / name, data, parents=False)
             outcomes.append(
                 {
                     "file_name": name,
@@ -127,18 +125,11 @@ class SimulationJob:
         measures = FaceMeasures(
             taken.landmarks[:count], taken.blendshapes[:count], np.array(BLENDSHAPE_NAMES), poses.reshape(-1, 3)
         )
-        write_bytes(self.part(number), Part(tuple(outcomes), measures).to_bytes())
+        write_bytes(self.part(number), Part(tuple(outcomes), measures).to_bytes(), parents=False)
 
     def done(self, number: int) -> bool:
         """Whether a chunk needs no more work: it is noted, and its pictures lie there as they were written."""
-        try:
-            outcomes = Part.from_file(self.part(number)).outcomes
-            return len(outcomes) == len(self.rows(number)) and all(
-                hashlib.sha256((self.out / entry["file_name"]).read_bytes()).hexdigest() == entry["file_sha256"]
-                for entry in outcomes
-            )
-        except (OSError, ValueError, KeyError):
-            return False
+        return still_done(self.out, self.part(number), len(self.rows(number)))
 
 
 _models: dict[tuple[Path | None, str], FaceModel] = {}
@@ -151,68 +142,27 @@ def _model_on(path: Path | None, device: str) -> FaceModel:
     return _models[path, device]
 
 
-def take_all(job: SimulationJob) -> None:
+def take_all(job: SimulationJob, hold: Hold) -> None:
     """Make every chunk that is not done yet."""
     todo = [number for number in range(job.chunks) if not job.done(number)]
     waiting = sum(len(job.rows(number)) for number in todo)
     workers = job.settings.workers or (cores() if job.device == "cpu" else 1)
-    with tqdm(
-        total=job.settings.count, initial=job.settings.count - waiting, desc="simulated", unit="face", disable=None
-    ) as bar:
-        try:
-            for number in _make(job, todo, min(workers, len(todo))):
-                bar.update(len(job.rows(number)))
-        except BrokenProcessPool as error:
-            raise EmoaugError(
-                f"{job.out}: a worker process ended unexpectedly, perhaps for want of memory; what is done is kept. "
-                "Give the same command again, with fewer workers"
-            ) from error
-        except torch.OutOfMemoryError as error:
-            raise EmoaugError(
-                f"{job.device} has too little memory for {job.chunk} pictures of {job.settings.size} pixels at a time; "
-                "use --device cpu or a smaller size"
-            ) from error
+    with (
+        tqdm(
+            total=job.settings.count, initial=job.settings.count - waiting, desc="simulated", unit="face", disable=None
+        ) as bar,
+        explained_memory(
+            f"on {job.device} for {job.chunk} pictures of {job.settings.size} pixels at a time; "
+            "use --device cpu, fewer --workers or a smaller size"
+        ),
+    ):
+
+        def noted(number: int, _: None) -> None:
+            hold.check()
+            bar.update(len(job.rows(number)))
+
+        do_all(todo, workers, partial(_maker, job), noted)
 
 
-def _make(job: SimulationJob, todo: Sequence[int], workers: int) -> Iterator[int]:
-    """Make chunks, in any order, in this process or in new ones, and give their numbers."""
-    if workers <= 1:
-        threads = torch.get_num_threads()
-        try:
-            # How sums are split over threads would change their last bits.
-            torch.set_num_threads(1)
-            for number in todo:
-                job.make(number)
-                yield number
-        finally:
-            torch.set_num_threads(threads)
-        return
-    pool = worker_pool(workers, _start_worker, (job,))
-    try:
-        ahead = iter(todo)
-        running: dict[Future[None], int] = {}
-        while True:
-            for number in islice(ahead, 2 * workers - len(running)):
-                running[pool.submit(_work, number)] = number
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                future.result()
-                yield running.pop(future)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-_job: SimulationJob | None = None
-
-
-def _start_worker(job: SimulationJob) -> None:
-    global _job
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    _job = job
-
-
-def _work(number: int) -> None:
-    assert _job is not None
-    _job.make(number)
+def _maker(job: SimulationJob) -> Callable[[int], None]:
+    return job.make
