@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import types
 import typing
@@ -53,12 +54,11 @@ def save_checkpoint(folder: Path, translator: Translator, extra: dict[str, Any])
         "extra": extra,
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    mark = uuid.uuid4().hex
     written: list[tuple[Path, Path]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in ((WEIGHTS, weights), (CONFIG, text.encode())):
-            temporary = folder / f".{mark}.{name}.tmp"
+            temporary = folder / f".{uuid.uuid4().hex}.tmp"
             written.append((temporary, folder / name))
             with temporary.open("wb") as file:
                 file.write(data)
@@ -90,10 +90,12 @@ def load_translator(
     folder = _checkpoint_folder(folder)
     config = read_config(folder)
     system = _system(config["system"], systems)
-    settings = settings_from(system.settings_class, config["settings"], f"{folder / CONFIG}: settings")
+    settings = settings_from(
+        system.settings_class, config["settings"], f"{folder / CONFIG}: settings", written_by(config)
+    )
     try:
         translator = system(tuple(config["condition_names"]), settings)
-    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise EmoaugError(f"{folder / CONFIG}: no {system.name} can be built with these settings: {error}") from error
     data = _read(folder / WEIGHTS)
     if hashlib.sha256(data).hexdigest() != config["weights_sha256"]:
@@ -140,7 +142,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     path = _checkpoint_folder(folder) / CONFIG
     try:
         config = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EmoaugError(f"{path} is not JSON ({error}); copy the checkpoint again") from error
     if not isinstance(config, dict):
         raise EmoaugError(f"{path} holds no JSON object; copy the checkpoint again")
@@ -227,41 +229,62 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def settings_from(kind: type, values: dict[str, Any], where: str) -> Any:
-    """Build a settings dataclass from JSON values; every field must be there, known, and of its type."""
+def written_by(config: Mapping[str, Any]) -> str:
+    """Which version of emoaug a `config.json` says that it was written by, in words."""
+    return f"written by emoaug {config.get('emoaug', 'of an unknown version')}, this is {__version__}"
+
+
+def settings_from(kind: type, values: dict[str, Any], where: str, version: str = "") -> Any:
+    """Build a settings dataclass from JSON values.
+
+    A field that is missing takes its default, so that checkpoints from before there was such a setting can be read; the
+    default of a new setting is what was done before it.
+
+    Args:
+        kind: the dataclass.
+        values: its fields.
+        where: what to call the values in errors.
+        version: what wrote them, for the error about a field that is not known here.
+
+    Raises:
+        EmoaugError: a field is unknown, of another type or out of range, or one without a default is missing.
+    """
     hints = typing.get_type_hints(kind)
-    fields = [f.name for f in dataclasses.fields(kind) if f.init]
-    unknown, missing = sorted(set(values) - set(fields)), [n for n in fields if n not in values]
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
+    unknown = sorted(set(values) - set(fields))
+    required = [name for name, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
+    missing = [name for name in required if name not in values]
     if unknown:
-        raise EmoaugError(f"{where}: unknown {_few(unknown)}; {kind.__name__} has {', '.join(fields)}. Update emoaug?")
+        hint = f" ({version}; update emoaug)" if version else ""
+        raise EmoaugError(f"{where}: unknown {_few(unknown)}; {kind.__name__} has {', '.join(fields)}{hint}")
     if missing:
         raise EmoaugError(f"{where}: {_few(missing)} missing; {kind.__name__} has {', '.join(fields)}")
-    return kind(**{name: _typed(values[name], hints[name], f"{where}.{name}") for name in fields})
+    return kind(**{name: _typed(value, hints[name], f"{where}.{name}", version) for name, value in values.items()})
 
 
-def _typed(value: Any, hint: Any, where: str) -> Any:
+def _typed(value: Any, hint: Any, where: str, version: str) -> Any:
     """A JSON value as the type that a settings field asks for."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     wrong = EmoaugError(f"{where} is {value!r}; it must be {_type_name(hint)}")
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise wrong
-        return settings_from(hint, value, where)
+        return settings_from(hint, value, where, version)
     if origin is typing.Literal:
         if value in arguments and type(value) in {type(a) for a in arguments}:
             return value
     elif origin in (typing.Union, types.UnionType):
         for choice in arguments:
             try:
-                return _typed(value, choice, where)
+                return _typed(value, choice, where, version)
             except EmoaugError:
                 continue
     elif origin is tuple and isinstance(value, list):
         if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return tuple(_typed(v, arguments[0], where) for v in value)
+            return tuple(_typed(v, arguments[0], where, version) for v in value)
         if len(arguments) == len(value):
-            return tuple(_typed(v, a, where) for v, a in zip(value, arguments, strict=True))
-    elif hint is float and type(value) in (int, float):
+            return tuple(_typed(v, a, where, version) for v, a in zip(value, arguments, strict=True))
+    elif hint is float and type(value) in (int, float) and abs(value) < math.inf:
         return float(value)
     elif hint in (int, str, bool, types.NoneType) and type(value) is hint:
         return value

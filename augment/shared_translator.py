@@ -11,7 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from augment.checkpoints import load_translator, named_conditions, read_config, settings_from, weights_sha256
+from augment.checkpoints import (
+    load_translator,
+    named_conditions,
+    read_config,
+    settings_from,
+    weights_sha256,
+    written_by,
+)
 from augment.devices import Precision, choose_precision
 from augment.intensities import are_intensities
 from augment.systems import get_system
@@ -49,7 +56,7 @@ class SharedTranslator:
         self._path = Path(system).absolute()
         config = read_config(self._path)
         kind = get_system(config["system"])
-        settings = settings_from(kind.settings_class, config["settings"], f"{self._path}: settings")
+        settings = settings_from(kind.settings_class, config["settings"], f"{self._path}: settings", written_by(config))
         self.name, self.size, self.abilities = kind.name, int(settings.size), kind.info.abilities
         self.condition_names, self._named = tuple(config["condition_names"]), dict(named_conditions(config))
         self._sha256: str = config["weights_sha256"]

@@ -3,12 +3,20 @@
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass
 
 import pytest
 import safetensors.torch
 import torch
 
-from augment.checkpoints import checkpoint_sha256, load_translator, read_config, save_checkpoint, weights_sha256
+from augment.checkpoints import (
+    checkpoint_sha256,
+    load_translator,
+    read_config,
+    save_checkpoint,
+    settings_from,
+    weights_sha256,
+)
 from emoaug import EmoaugError, __version__
 from tests.augment.tiny_translator import EXPRESSIONS, TinySettings, TinyTranslator, tiny_translator
 
@@ -140,12 +148,30 @@ def test_settings_that_do_not_fit_are_refused(folder, change, message):
         load_translator(folder, systems=SYSTEMS)
 
 
-def test_missing_settings_are_named(folder):
+def test_a_setting_that_is_newer_than_the_checkpoint_takes_its_default(folder):
     settings = read_config(folder)["settings"]
-    del settings["channels"]
-    edit(folder, settings=settings)
-    with pytest.raises(EmoaugError, match="channels missing"):
+    del settings["blend"], settings["taps"]
+    edit(folder, settings=settings, emoaug="0.0.1")
+    loaded = load_translator(folder, systems=SYSTEMS).settings
+    assert (loaded.blend, loaded.taps, loaded.channels) == (0.5, (3, 3), 6)
+
+
+def test_a_setting_that_is_not_known_here_names_the_version_that_wrote_it(folder):
+    edit(folder, settings={**read_config(folder)["settings"], "colour": "red"}, emoaug="7.1.0")
+    with pytest.raises(EmoaugError, match=r"unknown colour.*written by emoaug 7\.1\.0, this is .*update emoaug"):
         load_translator(folder, systems=SYSTEMS)
+
+
+@dataclass(frozen=True)
+class Needy:
+    size: int
+    width: int = 3
+
+
+def test_a_missing_setting_without_a_default_is_named():
+    assert settings_from(Needy, {"size": 2}, "here") == Needy(2, 3)
+    with pytest.raises(EmoaugError, match="here: size missing"):
+        settings_from(Needy, {"width": 2}, "here")
 
 
 def test_whole_numbers_are_taken_where_a_fraction_is_asked_for(folder):
