@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from augment.folders import read_faces
 from augment.listings import UNLABELLED, check_name, class_folder, find_pictures, read_rows
 from augment.pictures import decode_picture
+from augment.runs import RUN, read_json
 from emoaug import EmoaugError
 
 Row = Mapping[str, str]
@@ -48,9 +50,9 @@ def verify_folder(folder: Path) -> list[str]:
 def verify(folder: Path) -> Verification:
     """Check a dataset folder against its metadata.csv and run.json.
 
-    Every picture decodes, every row has its file and every file its row, no row comes twice, labels match the class
-    folder and the vocabulary, hashes match, rejected faces have a reason and no file, and no synthetic face was made
-    from a person who is in the test split.
+    The run is finished, every picture decodes, every row has its file and every file its row, no row comes twice,
+    labels match the class folder and the vocabulary, conditions are shares, hashes match, rejected faces have a reason
+    and no file, and no synthetic face was made from a person who is in the test split.
 
     Args:
         folder: the folder that has the metadata.csv.
@@ -64,6 +66,8 @@ def verify(folder: Path) -> Verification:
     run = _run(folder)
     listing = find_pictures(folder)
     problems = [f"{name}: {reason}" for name, reason in listing.rejected]
+    if run.get("finished") is False:
+        problems.append(f"{RUN}: the run that fills this folder is not finished; give its command again")
     try:
         read = read_rows(folder / "metadata.csv")
     except EmoaugError as error:
@@ -86,7 +90,8 @@ def verify(folder: Path) -> Verification:
         elif reason:
             problems.append(f"{place}: {reason}")
         else:
-            problems += [f"{place}: {text}" for text in _label_problems(row, name, run.get("vocabulary"))]
+            found = _label_problems(row, name, run.get("vocabulary")) + _condition_problems(row.get("condition", ""))
+            problems += [f"{place}: {text}" for text in found]
             wanted.append((name, row))
         first_line.setdefault(name, line)
     problems += [f"{name}: not listed in metadata.csv" for name in sorted(on_disk.difference(first_line))]
@@ -106,13 +111,10 @@ def verify(folder: Path) -> Verification:
 
 def _run(folder: Path) -> dict[str, Any]:
     """Read run.json; a folder that emoaug did not write has none."""
-    path = folder / "run.json"
+    path = folder / RUN
     if not path.is_file():
         return {}
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EmoaugError(f"{path} is not JSON ({error}); restore it, or delete it to check without it") from None
+    run = read_json(path)
     return run if isinstance(run, dict) else {}
 
 
@@ -135,6 +137,20 @@ def _label_problems(row: Row, name: str, vocabulary: object) -> list[str]:
     return problems
 
 
+@lru_cache(maxsize=4096)
+def _condition_problems(text: str) -> list[str]:
+    """A condition is a JSON object with values from 0 to 1."""
+    if not text:
+        return []
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if isinstance(values, dict) and all(type(value) in (int, float) and 0 <= value <= 1 for value in values.values()):
+        return []
+    return [f"condition {text[:80]} is no JSON object with values from 0 to 1"]
+
+
 def _file_problem(path: Path, name: str, row: Row) -> str:
     """A picture decodes and has the hash that was noted when it was written."""
     try:
@@ -152,7 +168,7 @@ def _dataset(run: Mapping[str, Any]) -> Path | None:
     """The dataset that run.json says the folder was made from, None if it is not named or not there."""
     for part in (run, run.get("provenance"), run.get("settings")):
         data = part.get("data") if isinstance(part, dict) else None
-        if isinstance(data, str) and data and Path(data).exists():
+        if isinstance(data, str) and data and os.path.exists(data):  # noqa: PTH110 - see check_name
             return Path(data)
     return None
 
@@ -223,10 +239,13 @@ def _test_subject_problems(wanted: list[tuple[str, Row]], people: Mapping[str, t
             ("second exemplar", "second_exemplar_file"),
         ):
             subject, split = people.get(row.get(column, ""), ("", ""))
+            named = [subject]
             if role == "source":
-                subject = row.get("source_subject", "") or subject or row.get("subject", "")
+                named = [row.get("source_subject", ""), subject, row.get("subject", "")]
                 split = row.get("source_split", "") or split
-            if split == "test" or subject in tested:
-                who = f"subject {subject}" if subject else row.get(column, "")
+            known = [name for name in named if name]
+            found = [name for name in known if name in tested]
+            if split == "test" or found:
+                who = f"subject {(found or known)[0]}" if known else row.get(column, "")
                 problems.append(f"{name}: made from {role} {who}, who is in the test split")
     return problems
