@@ -6,7 +6,6 @@ a picture of width W spans 0 to W. Landmark numbers are those of MediaPipe's 478
 
 import io
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ MEASURES_FILE = "faces.npz"
 
 LANDMARKS = 478
 BLENDSHAPES = 52
+
+_SHAPES = {"landmarks": (LANDMARKS, 3), "blendshapes": (BLENDSHAPES,), "pose": (3,)}
 
 # Eye corners, not eyelids or irises: a blink, a squint or a look aside does not move them.
 _LEFT_EYE, _RIGHT_EYE = (33, 133), (362, 263)
@@ -223,11 +224,17 @@ def read_measures(folder: Path, file_names: Sequence[str]) -> FaceMeasures | Non
         return None
     try:
         with np.load(path, allow_pickle=False) as stored:
+            count = len(stored["file_name"])
+            for name, shape in _SHAPES.items():
+                if stored[name].shape != (count, *shape) or stored[name].dtype.kind != "f":
+                    raise ValueError(f"{name} is {stored[name].dtype} {stored[name].shape} for {count} file names")
+            if stored["blendshape_names"].shape != (BLENDSHAPES,):
+                raise ValueError(f"{stored['blendshape_names'].size} names of {BLENDSHAPES} blendshapes")
             place = {str(name): row for row, name in enumerate(stored["file_name"])}
             rows = np.array([place.get(str(name), -1) for name in file_names], dtype=np.int64)
             landmarks, blendshapes, pose = (_rows(stored[name], rows) for name in ("landmarks", "blendshapes", "pose"))
             return FaceMeasures(landmarks, blendshapes, stored["blendshape_names"], pose)
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged archives raise anything from zlib.error to MemoryError
         raise EmoaugError(f"{path}: not readable as face measures ({error}). Delete it, or align again.") from error
 
 

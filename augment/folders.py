@@ -184,7 +184,7 @@ def _saved_vocabulary(root: Path) -> list[str] | None:
     """Read the vocabulary from a run.json, so that classes named in their user's own words keep their names."""
     try:
         saved = json.loads((root / "run.json").read_text(encoding="utf-8")).get("vocabulary")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return saved if isinstance(saved, list) and all(isinstance(name, str) for name in saved) else None
 

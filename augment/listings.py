@@ -5,6 +5,7 @@ Nothing here opens a picture: 30,000 files take a second or two.
 
 import csv
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -27,6 +28,9 @@ SPLITS = {
 
 UNLABELLED = "unlabelled"
 """Class folder of pictures without a label; "unlabeled" is read too."""
+
+MOST_COLUMNS = 10_000
+"""Columns of a table; a file with more is not what it was taken for."""
 
 # What lies about in dataset folders and is no picture; anything else that is not read is reported.
 _OTHER_SUFFIXES = frozenset(
@@ -196,6 +200,11 @@ def read_rows(path: Path) -> Rows:
         reader = csv.reader(file, delimiter=max(",;\t", key=header.count))
         try:
             columns = [cell.strip() for cell in next(reader, [])]
+            if len(columns) > MOST_COLUMNS:
+                raise EmoaugError(
+                    f"{path} has {len(columns):,} columns, and at most {MOST_COLUMNS:,} are read; expected a header "
+                    "such as file_name,label,subject"
+                )
             rows = Rows(columns, [], [], [])
             for cells in reader:
                 if len(cells) == len(columns):
@@ -206,8 +215,7 @@ def read_rows(path: Path) -> Rows:
                     rows.rejected.append((f"{path.name}, line {reader.line_num}", reason))
         except csv.Error as error:
             raise EmoaugError(f"{path}, line {reader.line_num}: not a CSV file ({error})") from None
-    lower = [name.lower() for name in columns]
-    twice = [name for name in lower if lower.count(name) > 1]
+    twice = [name for name, count in Counter(map(str.lower, columns)).items() if count > 1]
     if not columns or twice:
         problem = f"has two columns {twice[0]!r}" if twice else "is empty"
         raise EmoaugError(f"{path} {problem}; expected a header such as file_name,label,subject")

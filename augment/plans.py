@@ -274,7 +274,7 @@ def _conditions(
 def _read_condition(text: object, known: Mapping[str, int]) -> dict[str, float]:
     try:
         values = json.loads(str(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or not all(
         isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1 for v in values.values()
