@@ -1,0 +1,61 @@
+"""Ctrl-C, which a terminal sends to every process of a command."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from augment.verification import verify_folder
+from tests.drawn_dataset import draw_dataset
+
+ROOT = Path(__file__).parents[2]
+SIMULATE = "simulate --out out --count 96 --size 16 --expressions happy,neutral --workers 2 --device cpu"
+TRAIN = "train --data faces --out out --steps 300 --batch-size 2 --device cpu"
+
+
+def begin(command: str, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *command.split()],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Where the tests run in the background of a shell, Ctrl-C is switched off for them and their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def interrupt(command: str, folder: Path, waited_for: str) -> str:
+    """Press Ctrl-C when a file is there; gives what was said on stderr, progress bars aside."""
+    with begin(command, folder) as process:
+        while not list(folder.glob(waited_for)) and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[1].decode()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    # While the workers start, while they work, and in a training, which has none.
+    ("command", "waited_for"),
+    [(SIMULATE, "out/run.json"), (SIMULATE, "out/*/*.png"), (TRAIN, "out/log.jsonl")],
+)
+def test_ctrl_c_stops_with_one_line_that_says_how_to_go_on(tmp_path, command, waited_for):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    said = interrupt(command, tmp_path, waited_for)
+    lines = [line for line in said.splitlines() if line.startswith("emoaug:")]
+    assert lines == [f"emoaug: stopped. The same command again goes on from what is done: emoaug {command}"]
+    if command == SIMULATE:
+        with begin(SIMULATE, tmp_path) as process:
+            process.communicate()
+        assert process.returncode == 0
+        assert verify_folder(tmp_path / "out") == []
+        assert len(list((tmp_path / "out").glob("*/*.png"))) == 96
