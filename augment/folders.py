@@ -9,9 +9,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -199,9 +200,24 @@ def write_metadata(folder: Path, table: pd.DataFrame) -> None:
     """
     first = [name for name in COLUMNS if name in table]
     names = first + [name for name in table if name not in COLUMNS and name != "pixels"]
-    rows = zip(*([_cell(value) for value in table[name]] for name in names), strict=True)
-    lines = [",".join(map(_quoted, row)) + "\n" for row in (names, *rows)]
-    write_bytes(Path(folder) / "metadata.csv", "".join(lines).encode("utf-8"))
+    rows = zip(*(_cells(table[name]) for name in names), strict=True)
+    lines = (",".join(row) + "\n" for row in chain([[_quoted(str(name)) for name in names]], rows))
+    write_bytes(Path(folder) / "metadata.csv", (line.encode("utf-8") for line in lines))
+
+
+def _cells(column: pd.Series) -> Iterator[str]:
+    """Write a column's values, each different text once: most columns have few, and a table may have a million rows."""
+    known: dict[Any, str] = {}
+    for value in column:
+        if not isinstance(value, str):
+            yield _quoted(_cell(value))
+            continue
+        text = known.get(value)
+        if text is None:
+            text = _quoted(value)
+            if len(known) < 10_000:
+                known[value] = text
+        yield text
 
 
 def _cell(value: Any) -> str:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,12 +30,13 @@ from augment.generation_folder import (
     picture_names,
     write_tables,
 )
-from augment.generation_record import KIND, PLAN, RECORD, Made, Record, still_there
+from augment.generation_record import KIND, PLAN, RECORD, Made, Record, stamp_of, still_there
 from augment.pictures import encode_png, is_grey, write_bytes, write_text
 from augment.plans import check_plan, condition_array, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces
 from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.systems.base import Translator
+from augment.workers import in_threads
 from emoaug import EmoaugError, __version__
 
 CHUNK = 16
@@ -223,19 +224,19 @@ class _Job:
         slot = entry.row % CHUNK
         if not usable[slot]:
             detail = f"row {entry.row}: the network's picture has infinite or undefined values"
-            return replace(entry, rejected="network gave no picture", detail=detail)
+            return entry._replace(rejected="network gave no picture", detail=detail)
         data = encode_png(pictures[slot], grey=grey)
-        write_bytes(self.path(entry.row), data, parents=False)
-        return replace(entry, file_sha256=hashlib.sha256(data).hexdigest())
+        path = self.path(entry.row)
+        write_bytes(path, data, parents=False)
+        return entry._replace(file_sha256=hashlib.sha256(data).hexdigest(), stamp=stamp_of(path))
 
 
 def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold) -> dict[int, Made]:
     """Make every row that is not done yet; gives what became of each row."""
     threads = _threads(settings)
-    known = record.read()
-    with ThreadPoolExecutor(threads) as pool:
-        kept = pool.map(lambda entry: entry.row in job.place and still_there(entry, job.path), known.values())
-        made = {entry.row: entry for entry, keep in zip(known.values(), kept, strict=True) if keep}
+    known = [entry for row, entry in record.read().items() if row in job.place]
+    kept = in_threads(lambda entry: still_there(entry, job.path(entry.row)), known, threads)
+    made = {entry.row: entry for entry, keep in zip(known, kept, strict=True) if keep}
     # A chunk of which anything is missing is made again as a whole, so that the network sees what it saw before.
     todo = [chunk for chunk in job.chunks() if any(job.rows[place] not in made for place in chunk)]
     done_before = len(job.rows) - sum(map(len, todo))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PLAN = "plan.csv"
 RECORD = "done.jsonl"
 KIND = "emoaug generate"
 
 
-@dataclass(frozen=True)
-class Made:
-    """What became of one row of the plan."""
+class Made(NamedTuple):
+    """What became of one row of the plan; a tuple, because there may be a million."""
 
     row: int
     file_sha256: str = ""
@@ -28,6 +26,8 @@ class Made:
     """Why no picture was made, in a few words that are the same for all such rows."""
     detail: str = ""
     """Why, for this row."""
+    stamp: tuple[int, int] = (0, 0)
+    """Length in bytes of the picture's file, and the time in nanoseconds when it was written."""
 
 
 class Record:
@@ -42,19 +42,24 @@ class Record:
     def read(self) -> dict[int, Made]:
         """Finished rows by their number."""
         done: dict[int, Made] = {}
-        for line in self.path.read_bytes().splitlines() if self.path.exists() else []:
+        if not self.path.exists():
+            return done
+        for line in self.path.open("rb"):
             try:
-                entries = [Made(**{**entry, "source_size": tuple(entry["source_size"])}) for entry in json.loads(line)]
+                entries = [
+                    Made(row, file, source, tuple(size), rejected, detail, tuple(stamp))
+                    for row, file, source, size, rejected, detail, stamp in json.loads(line)
+                ]
             except (ValueError, TypeError, KeyError):
                 continue
-            done.update({entry.row: entry for entry in entries})
+            done.update((entry.row, entry) for entry in entries)
         return done
 
     def append(self, entries: list[Made]) -> None:
         """Add finished rows and wait until the disk has them."""
         with self.path.open("ab") as file:
             # The newline in front ends a torn line; an empty line is ignored like one.
-            file.write(b"\n" + json.dumps([asdict(entry) for entry in entries]).encode() + b"\n")
+            file.write(b"\n" + json.dumps(entries).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -63,11 +68,27 @@ class Record:
         self.path.unlink(missing_ok=True)
 
 
-def still_there(entry: Made, path_of: Callable[[int], Path]) -> bool:
-    """Whether a row needs no more work: it was rejected, or its picture lies there as it was written."""
+def stamp_of(path: str | Path) -> tuple[int, int]:
+    """Length of a file, and when it was written; (0, 0) if there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked of a million names
+    except OSError:
+        return (0, 0)
+    return (found.st_size, found.st_mtime_ns)
+
+
+def still_there(entry: Made, path: str | Path) -> bool:
+    """Whether a row needs no more work: it was rejected, or its picture lies at `path` as it was written.
+
+    A file of the same length and time is taken to be the one that was written; any other, as in a folder that was
+    copied, is read and compared by its hash.
+    """
     if not entry.file_sha256:
         return bool(entry.rejected)
+    stamp = stamp_of(path)
+    if stamp == entry.stamp and stamp[0]:
+        return True
     try:
-        return hashlib.sha256(path_of(entry.row).read_bytes()).hexdigest() == entry.file_sha256
+        return stamp[0] > 0 and hashlib.sha256(Path(path).read_bytes()).hexdigest() == entry.file_sha256
     except OSError:
         return False

@@ -144,8 +144,7 @@ def check_name(root: Path, name: str, listed: set[str]) -> tuple[str, str]:
     """
     if name in listed:
         return name, ""
-    real_root = os.path.realpath(root)
-    for written in (name, name.strip(), name.strip().replace("\\", "/")):
+    for written in dict.fromkeys((name, name.strip(), name.strip().replace("\\", "/"))):
         if not written or PurePosixPath(written).is_absolute() or PureWindowsPath(written).drive:
             return name, "the name must be relative to the table's folder"
         if ".." in PurePosixPath(written).parts:
@@ -154,7 +153,8 @@ def check_name(root: Path, name: str, listed: set[str]) -> tuple[str, str]:
         if clean in listed:
             return clean, ""
         if os.path.isfile(root / clean):  # noqa: PTH113 - Path.is_file raises on names that are too long
-            return clean, "" if _is_below(root / clean, real_root) else "a link that leaves the folder"
+            inside = _is_below(root / clean, os.path.realpath(root))
+            return clean, "" if inside else "a link that leaves the folder"
     return name, "no such file"
 
 
@@ -206,10 +206,17 @@ def read_rows(path: Path) -> Rows:
                     "such as file_name,label,subject"
                 )
             rows = Rows(columns, [], [], [])
+            # Most columns repeat a few texts, which are kept once: a table may have a million rows.
+            known: list[dict[str, str]] = [{} for _ in columns]
             for cells in reader:
                 if len(cells) == len(columns):
                     rows.lines.append(reader.line_num)
-                    rows.cells.append(cells)
+                    rows.cells.append(
+                        [
+                            texts.setdefault(cell, cell) if len(texts) < 10_000 else texts.get(cell, cell)
+                            for texts, cell in zip(known, cells, strict=True)
+                        ]
+                    )
                 elif any(cells):
                     reason = f"{len(cells)} cells where the header has {len(columns)}"
                     rows.rejected.append((f"{path.name}, line {reader.line_num}", reason))

@@ -6,7 +6,7 @@ A picture is a uint8 RGB array of shape (H, W, 3) with values in [0, 255]; a gre
 import io
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -173,12 +173,12 @@ def encode_png(picture: np.ndarray, grey: bool | None = None) -> bytes:
     return encoded.tobytes()
 
 
-def write_bytes(path: Path | str, data: bytes, parents: bool = True) -> None:
+def write_bytes(path: Path | str, data: bytes | Iterable[bytes], parents: bool = True) -> None:
     """Write a file atomically: whoever reads `path` sees the old file or the whole new one.
 
     Args:
         path: the file; its folder is made if absent.
-        data: what the file holds.
+        data: what the file holds, whole or piece by piece.
         parents: also make the folders above. A run that fills its own folder gives False: someone who removes that
             folder meanwhile finds no new one with half of the files.
 
@@ -191,7 +191,8 @@ def write_bytes(path: Path | str, data: bytes, parents: bool = True) -> None:
     # longest-possible file name would not leave room for a suffix.
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
         os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic on every system
     finally:
         temporary.unlink(missing_ok=True)

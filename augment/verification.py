@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +13,25 @@ from augment.folders import read_faces
 from augment.listings import UNLABELLED, check_name, class_folder, find_pictures, read_rows
 from augment.pictures import decode_picture
 from augment.runs import RUN, read_json
+from augment.workers import in_threads
 from emoaug import EmoaugError
 
-Row = Mapping[str, str]
+
+class Row:
+    """A row of metadata.csv; not a dict of its own, because there may be a million."""
+
+    __slots__ = ("_cells", "_places")
+
+    def __init__(self, places: Mapping[str, int], cells: list[str]) -> None:
+        self._places, self._cells = places, cells
+
+    def get(self, column: str) -> str:
+        """The text in a column, empty if there is no such column."""
+        place = self._places.get(column)
+        return "" if place is None else self._cells[place]
+
+    def __contains__(self, column: str) -> bool:
+        return column in self._places
 
 
 @dataclass(frozen=True)
@@ -75,38 +90,35 @@ def verify(folder: Path) -> Verification:
     problems += [f"{place}: {reason}" for place, reason in read.rejected]
     if "file_name" not in read.columns:
         return Verification((*problems, "metadata.csv has no column file_name"), 0, len(listing.names), 0, 0)
-    rows = [dict(zip(read.columns, cells, strict=True)) for cells in read.cells]
+    places = {name: place for place, name in enumerate(read.columns)}
+    rows = [Row(places, cells) for cells in read.cells]
     on_disk = set(listing.names)
 
     first_line: dict[str, int] = {}
     wanted: list[tuple[str, Row]] = []
     for row, line in zip(rows, read.lines, strict=True):
-        name, reason = check_name(folder, row["file_name"], on_disk)
+        name, reason = check_name(folder, row.get("file_name"), on_disk)
         place = f"metadata.csv, line {line}: {name}"
         if name in first_line:
             problems.append(f"{place}: listed already in line {first_line[name]}")
-        elif row.get("accepted", "").lower() == "false":
+        elif row.get("accepted").lower() == "false":
             problems += [f"{place}: {text}" for text in _rejection_problems(row, reason)]
         elif reason:
             problems.append(f"{place}: {reason}")
         else:
-            found = _label_problems(row, name, run.get("vocabulary")) + _condition_problems(row.get("condition", ""))
+            found = _label_problems(row, name, run.get("vocabulary")) + _condition_problems(row.get("condition"))
             problems += [f"{place}: {text}" for text in found]
             wanted.append((name, row))
         first_line.setdefault(name, line)
     problems += [f"{name}: not listed in metadata.csv" for name in sorted(on_disk.difference(first_line))]
 
-    sources = [_source_path(folder, run, row) for _, row in wanted]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        problems += filter(None, pool.map(lambda item: _file_problem(folder / item[0], *item), wanted))
-        problems += filter(
-            None,
-            pool.map(lambda pair: _source_problem(pair[0][0], pair[0][1], pair[1]), zip(wanted, sources, strict=True)),
-        )
+    sources = _Sources(folder, run)
+    problems += filter(None, in_threads(lambda item: _file_problem(folder / item[0], *item), wanted))
+    problems += filter(None, in_threads(lambda item: sources.problem(*item), wanted))
     problems += _test_subject_problems(wanted, _source_people(run, rows))
-    hashed = [row for (_, row), source in zip(wanted, sources, strict=True) if source and row.get("source_sha256")]
-    missing = [row for (_, row), source in zip(wanted, sources, strict=True) if not source and row.get("source_file")]
-    return Verification(tuple(problems), len(rows), len(on_disk), len(hashed), len(missing))
+    hashed = sum(bool(sources.path(row) and row.get("source_sha256")) for _, row in wanted)
+    missing = sum(bool(row.get("source_file") and not sources.path(row)) for _, row in wanted)
+    return Verification(tuple(problems), len(rows), len(on_disk), hashed, missing)
 
 
 def _run(folder: Path) -> dict[str, Any]:
@@ -120,7 +132,7 @@ def _run(folder: Path) -> dict[str, Any]:
 
 def _rejection_problems(row: Row, reason: str) -> list[str]:
     """A rejected face has a reason and no file; `reason` says why its name is no file."""
-    problems = [] if row.get("reject_reason", "").strip() else ["not accepted, but without reject_reason"]
+    problems = [] if row.get("reject_reason").strip() else ["not accepted, but without reject_reason"]
     if reason != "no such file":
         problems.append(f"not accepted, but {reason or 'its file is there'}")
     return problems
@@ -128,7 +140,8 @@ def _rejection_problems(row: Row, reason: str) -> list[str]:
 
 def _label_problems(row: Row, name: str, vocabulary: object) -> list[str]:
     """A label is the class folder's name and in the vocabulary; pictures without one have a folder of their own."""
-    label, class_name = row.get("label", class_folder(name)[0]), class_folder(name)[0]
+    class_name = class_folder(name)[0]
+    label = row.get("label") if "label" in row else class_name
     if not label and class_name == UNLABELLED:
         return []
     problems = [] if label == class_name else [f'label "{label}" is not the class folder "{class_name}"']
@@ -158,7 +171,7 @@ def _file_problem(path: Path, name: str, row: Row) -> str:
         decode_picture(data)
     except (OSError, EmoaugError) as error:
         return f"{name}: {error}"
-    written = row.get("file_sha256", "")
+    written = row.get("file_sha256")
     if written and hashlib.sha256(data).hexdigest() != written.lower():
         return f"{name}: the file has changed since it was written (file_sha256 does not match)"
     return ""
@@ -173,46 +186,60 @@ def _dataset(run: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def _source_path(folder: Path, run: Mapping[str, Any], row: Row) -> Path | None:
-    """Find the file that a row names as its source, None if it names none or it is not there.
+class _Sources:
+    """Where the source files of rows are, and their hashes; every file is looked at once, however many rows name it."""
 
-    A relative name belongs to the dataset that run.json names, or, where it climbs with "..", to the folder itself.
-    Without "..", the folder has its own picture under that name as often as not.
-    """
-    written = Path(row.get("source_file", ""))
-    dataset = _dataset(run)
-    if written.is_absolute():
-        place = written
-    elif ".." in written.parts:
-        place = folder / written
-    elif dataset is not None:
-        place = (dataset if dataset.is_dir() else dataset.parent) / written
-    else:
-        return None
-    return place if os.path.isfile(place) else None  # noqa: PTH113 - see check_name
+    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
+        self.folder, self.dataset = folder, _dataset(run)
+        self._paths: dict[str, Path | None] = {}
+        self._hashes: dict[Path, str] = {}
+
+    def path(self, row: Row) -> Path | None:
+        """A row's source file, None if it has none or it is not there.
+
+        A relative name belongs to the dataset that run.json names, or, where it climbs with "..", to the folder itself.
+        Without "..", the folder has its own picture under that name as often as not.
+        """
+        name = row.get("source_file")
+        if name not in self._paths:
+            self._paths[name] = self._find(Path(name))
+        return self._paths[name]
+
+    def _find(self, written: Path) -> Path | None:
+        if written.is_absolute():
+            place = written
+        elif ".." in written.parts:
+            place = self.folder / written
+        elif self.dataset is not None:
+            place = (self.dataset if self.dataset.is_dir() else self.dataset.parent) / written
+        else:
+            return None
+        return place if os.path.isfile(place) else None  # noqa: PTH113 - see check_name
+
+    def problem(self, name: str, row: Row) -> str:
+        """A source that is there has the hash that was noted."""
+        written, source = row.get("source_sha256"), self.path(row)
+        if source is None or not written:
+            return ""
+        try:
+            if source not in self._hashes:
+                self._hashes[source] = hashlib.sha256(source.read_bytes()).hexdigest()
+        except OSError as error:
+            return f"{name}: source {source} cannot be read ({error.strerror})"
+        if self._hashes[source] == written.lower():
+            return ""
+        return f"{name}: source {row.get('source_file')} has changed (source_sha256 does not match)"
 
 
-def _source_problem(name: str, row: Row, source: Path | None) -> str:
-    """A source that is there has the hash that was noted."""
-    written = row.get("source_sha256", "")
-    if source is None or not written:
-        return ""
-    try:
-        same = hashlib.sha256(source.read_bytes()).hexdigest() == written.lower()
-    except OSError as error:
-        return f"{name}: source {source} cannot be read ({error.strerror})"
-    return "" if same else f"{name}: source {row['source_file']} has changed (source_sha256 does not match)"
-
-
-def _source_people(run: Mapping[str, Any], rows: list[dict[str, str]]) -> dict[str, tuple[str, str]]:
+def _source_people(run: Mapping[str, Any], rows: list[Row]) -> dict[str, tuple[str, str]]:
     """Collect subject and split of every real face by the name that source_file has for it.
 
     They come from the folder's own rows and from the dataset that run.json names.
     """
     people = {
-        row.get("source_file") or row["file_name"]: (row.get("subject", ""), row.get("split", ""))
+        row.get("source_file") or row.get("file_name"): (row.get("subject"), row.get("split"))
         for row in rows
-        if row.get("is_synthetic", "").lower() != "true"
+        if row.get("is_synthetic").lower() != "true"
     }
     dataset = _dataset(run)
     if dataset is not None:
@@ -231,21 +258,21 @@ def _test_subject_problems(wanted: list[tuple[str, Row]], people: Mapping[str, t
     tested = {subject for subject, split in people.values() if split == "test" and subject}
     problems = []
     for name, row in wanted:
-        if row.get("is_synthetic", "").lower() != "true":
+        if row.get("is_synthetic").lower() != "true":
             continue
         for role, column in (
             ("source", "source_file"),
             ("exemplar", "exemplar_file"),
             ("second exemplar", "second_exemplar_file"),
         ):
-            subject, split = people.get(row.get(column, ""), ("", ""))
+            subject, split = people.get(row.get(column), ("", ""))
             named = [subject]
             if role == "source":
-                named = [row.get("source_subject", ""), subject, row.get("subject", "")]
-                split = row.get("source_split", "") or split
+                named = [row.get("source_subject"), subject, row.get("subject")]
+                split = row.get("source_split") or split
             known = [name for name in named if name]
             found = [name for name in known if name in tested]
             if split == "test" or found:
-                who = f"subject {(found or known)[0]}" if known else row.get(column, "")
+                who = f"subject {(found or known)[0]}" if known else row.get(column)
                 problems.append(f"{name}: made from {role} {who}, who is in the test split")
     return problems
