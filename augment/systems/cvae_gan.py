@@ -16,14 +16,14 @@ leaves far from the standard (Ghosh et al., "From Variational to Deterministic A
 penalty on the gradients of critic and classifier and augmentation of what they
 learn from, without which they know the training faces by heart and ask for changes that nobody sees; and faces
 translated to other expressions among those whose means are matched, since an expression left in the code would else
-come through. A code learned from a few hundred faces does not hold a stranger, so translating adds to the source what
-the condition changes in the decoded picture.
+come through. A code learned from a few hundred faces does not hold a stranger, so translating moves and repaints the
+source's pixels as the generator's features say, which are those that paint the face of the code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ from augment.code_networks import (
     PublishedDecoder,
     googlenet_features,
 )
-from augment.networks import augment_for_critic
+from augment.networks import Retouched, augment_for_critic
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -53,9 +53,9 @@ class CVAEGANSettings:
     """Side of the faces, pixels."""
     latent: int = 48
     """Length of the code."""
-    output: Literal["changed", "decoded"] = "changed"
-    """What translating gives: `decoded` is the picture of the code under the wanted condition; `changed` is the source
-    plus that picture less the one under what the source shows."""
+    output: Literal["composed", "decoded"] = "composed"
+    """What translating gives: `decoded` is the picture of the code under the wanted condition; `composed` is the source
+    retouched by the features of that picture, and asks for residual networks."""
     noise: Literal["fitted", "standard"] = "fitted"
     """Codes of new faces: of the standard normal distribution, or of one fitted to the codes of training faces."""
     networks: Literal["residual", "published"] = "residual"
@@ -84,6 +84,10 @@ class CVAEGANSettings:
     """What the moving means keep in a step."""
     translated_too: bool = True
     """Whether faces translated to their targets count among the made ones, besides those from noise."""
+    own_weight: float = 0.2
+    """Weight of the distance of a face from itself translated to what it shows, for `composed` output."""
+    retouch_weight: float = 0.03
+    """Weight of what retouching costs, for `composed` output; see `losses.retouching`."""
     critic_augmentation: float = 0.15
     """Strength of the augmentation of what critic and classifier learn from, 0 to 1."""
     penalty_weight: float = 0.3
@@ -98,6 +102,8 @@ class CVAEGANSettings:
                 f"size is {self.size} and depth {self.depth}; depth is 2 or more, and the size is a multiple of {unit} "
                 f"for these {self.networks} networks"
             )
+        if self.networks == "published" and self.output == "composed":
+            raise EmoaugError("output is composed, for which published networks have no layers; take decoded")
         for name in ("latent", "width", "widest", "judge_width", "matched_levels", "penalty_every"):
             if getattr(self, name) < 1:
                 raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
@@ -215,6 +221,21 @@ class MovingMeans(nn.Module):
         return kept.clone() + (now - now.detach()) * seen[:, None]
 
 
+class Made(NamedTuple):
+    """What a training step makes of N faces."""
+
+    rebuilt: Tensor
+    """The faces from their own codes, (N, 3, S, S)."""
+    for_targets: Tensor
+    """Faces made for the targets: from noise, and where wanted translated, (N or 2N, 3, S, S)."""
+    mean: Tensor
+    """Of the codes, (N, latent)."""
+    log_variance: Tensor
+    """Of the codes, (N, latent)."""
+    retouched: Retouched | None
+    """For `composed` output the faces translated to their targets, then those to what they show, 2N."""
+
+
 class CVAEGAN(Translator):
     """Conditional VAE-GAN with asymmetric training; see the module's docstring."""
 
@@ -256,7 +277,8 @@ class CVAEGAN(Translator):
         self.critic: FaceJudge | PublishedCritic
         self.classifier: FaceJudge | PublishedClassifier
         if s.networks == "residual":
-            self.generator = FaceDecoder(s.latent + classes, s.size, s.width, s.widest, s.depth)
+            composed = s.output == "composed"
+            self.generator = FaceDecoder(s.latent + classes, s.size, s.width, s.widest, s.depth, composed)
             self.critic = FaceJudge(s.size, s.judge_width, s.depth, 1, s.matched_levels)
             self.classifier = FaceJudge(s.size, s.judge_width, s.depth, classes, s.matched_levels)
         else:
@@ -286,8 +308,7 @@ class CVAEGAN(Translator):
         code = self.encoder(faces, shown)[0]
         if self.settings.output == "decoded":
             return self._decode(code, condition).float().clamp(-1, 1)
-        before, after = self._decode(code.repeat(2, 1), torch.cat([shown, condition])).float().chunk(2)
-        return (faces + after - before).clamp(-1, 1)
+        return self._retouch(code, condition, faces).faces.float().clamp(-1, 1)
 
     def sample(self, condition: Tensor, generator: torch.Generator) -> Tensor:
         """Make new faces (N, 3, size, size) in [-1, 1] of nobody, with the expressions of condition (N, K).
@@ -318,20 +339,27 @@ class CVAEGAN(Translator):
     def _decode(self, code: Tensor, condition: Tensor) -> Tensor:
         return self.generator(torch.cat([code, condition.to(code.dtype)], 1))
 
-    def _make(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Faces rebuilt (N, ...) and faces made for the targets (N or 2N, ...), means and log variances of codes."""
+    def _retouch(self, code: Tensor, condition: Tensor, faces: Tensor) -> Retouched:
+        assert isinstance(self.generator, FaceDecoder)
+        return self.generator.retouched(torch.cat([code, condition.to(code.dtype)], 1), faces)
+
+    def _make(self, batch: Batch) -> Made:
         mean, log_variance = self.encoder(batch.faces, batch.conditions)
         # The log variance is the logarithm of the square: the printed z = mean + r exp(e) does not fit the printed
         # divergence, in which exp(e) is the variance.
         code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         codes, conditions = [code, self.codes(torch.randn_like(mean))], [batch.conditions, batch.targets]
-        if self.settings.translated_too:
+        if self.settings.translated_too and self.settings.output == "decoded":
             codes.append(code)
             conditions.append(batch.targets)
         rebuilt, *made = self._decode(torch.cat(codes), torch.cat(conditions)).chunk(len(codes))
-        if self.settings.translated_too and self.settings.output == "changed":
-            made[-1] = batch.faces + made[-1] - rebuilt
-        return rebuilt, torch.cat(made), mean, log_variance
+        retouched = None
+        if self.settings.output == "composed":
+            both = torch.cat([batch.targets, batch.conditions])
+            retouched = self._retouch(code.repeat(2, 1), both, batch.faces.repeat(2, 1, 1, 1))
+            if self.settings.translated_too:
+                made.append(retouched.faces[: len(code)].to(rebuilt.dtype))
+        return Made(rebuilt, torch.cat(made), mean, log_variance, retouched)
 
     def judge_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real faces from rebuilt ones and from those made for the targets; name the expression of real faces."""
@@ -369,7 +397,7 @@ class CVAEGAN(Translator):
         """
         s, n = self.settings, len(batch.faces)
         values = batch.faces[0].numel()
-        rebuilt, made, mean, log_variance = self._make(batch)
+        rebuilt, made, mean, log_variance, retouched = self._make(batch)
         if s.noise == "fitted":
             self.codes.learn(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
         with torch.no_grad():
@@ -396,6 +424,11 @@ class CVAEGAN(Translator):
             + s.critic_mean_weight * terms["mean_critic"]
             + s.class_mean_weight * terms["mean_class"]
         )
+        if retouched is not None:
+            terms["own"] = F.l1_loss(retouched.faces[n:], batch.faces)
+            terms |= losses.retouching(retouched.flow, retouched.mask)
+            cost = 3 * terms["flow"] + 0.04 * terms["mask"] + terms["mask_smoothness"]
+            loss = loss + s.own_weight * terms["own"] + s.retouch_weight * cost
         with torch.no_grad():
             terms["attribute"] = losses.soft_cross_entropy(named.logits[-n:].float(), batch.targets)
             if s.translated_too:

@@ -45,7 +45,8 @@ def test_published_networks_train_and_translate():
 
 
 def test_generator_loss_is_the_weighted_sum_of_its_terms():
-    translator = small(kl_weight=2, pixel_weight=3, pair_weight=5, critic_mean_weight=7, class_mean_weight=11)
+    weights = {"kl": 2, "pixel": 3, "pair": 5, "critic_mean": 7, "class_mean": 11, "own": 13, "retouch": 17}
+    translator = small(**{f"{name}_weight": weight for name, weight in weights.items()})
     loss, terms = translator.generator_loss(make_batch(), Progress(0, 10))
     expected = (
         2 * terms["kl"]
@@ -53,6 +54,8 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
         + 5 * (terms["pair_critic"] + terms["pair_class"])
         + 7 * terms["mean_critic"]
         + 11 * terms["mean_class"]
+        + 13 * terms["own"]
+        + 17 * (3 * terms["flow"] + 0.04 * terms["mask"] + terms["mask_smoothness"])
     )
     torch.testing.assert_close(loss, expected)
     assert all(terms[name] > 0 for name in ("kl", "pixel", "pair_critic", "pair_class", "mean_critic", "mean_class"))
@@ -64,7 +67,7 @@ def test_terms_are_the_published_norms_over_the_number_of_pixel_values():
     terms = {name: term.detach() for name, term in translator.generator_loss(batch, Progress(0, 10))[1].items()}
     torch.manual_seed(3)
     with torch.no_grad():
-        rebuilt, _, mean, log_variance = translator._make(batch)
+        rebuilt, _, mean, log_variance, _ = translator._make(batch)
         real, made = translator.critic(batch.faces).features, translator.critic(rebuilt).features
     values = 3 * 32 * 32
     pixel = sum(0.5 * float((a - b).square().sum()) for a, b in zip(rebuilt, batch.faces, strict=True)) / 4
@@ -193,15 +196,17 @@ def test_new_faces_follow_from_condition_and_generator():
         translator.sample(torch.zeros(2, 5), torch.Generator())
 
 
-@pytest.mark.parametrize("output", ["decoded", "changed"])
+@pytest.mark.parametrize("output", ["decoded", "composed"])
 def test_translating_decodes_the_mean_code_of_what_the_classifier_sees(output):
     translator, batch = small(output=output).eval(), make_batch()
     with torch.inference_mode():
         shown = translator.classifier(batch.faces).logits.softmax(1)
         mean, _ = translator.encoder(batch.faces, shown)
-        expected = translator.generator(torch.cat([mean, batch.targets], 1))
-        if output == "changed":
-            expected = batch.faces + expected - translator.generator(torch.cat([mean, shown], 1))
+        code = torch.cat([mean, batch.targets], 1)
+        if output == "composed":
+            expected = translator.generator.retouched(code, batch.faces).faces
+        else:
+            expected = translator.generator(code)
         torch.testing.assert_close(translator.translate(batch.faces, batch.targets), expected.clamp(-1, 1))
 
 
