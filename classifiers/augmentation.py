@@ -5,7 +5,8 @@ random state is left alone.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -21,10 +22,20 @@ RECIPES: Mapping[str, str] = MappingProxyType(
         "none": "the faces as they are",
         "flip": "left-right flip and a shift of up to 1/12 of the picture (flip + crop)",
         "classical": "flip, rotation, scale, shift, shear, brightness, contrast, gamma, saturation, random erasing",
+        "randaugment": "RandAugment (Cubuk et al., NeurIPS 2020) with two operations of magnitude 9, then flip + crop",
         "trivialaugment": "TrivialAugmentWide (Mueller & Hutter, ICCV 2021), then flip + crop",
     }
 )
 """Names of the recipes that `augment_batch` knows, with one line each."""
+
+MIXINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "none": "every face stays one face",
+        "mixup": "weighted means of two faces and of their labels (Zhang et al., ICLR 2018), alpha 0.2",
+        "cutmix": "a rectangle of another face, labels by its area (Yun et al., ICCV 2019), alpha 1",
+    }
+)
+"""Names of the ways to mix the faces of a batch that `mix_batch` knows, with one line each."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +102,39 @@ def augment_batch(faces: Tensor, recipe: str, generator: Generator) -> Tensor:
     return _FUNCTIONS[recipe](faces, generator)
 
 
-def check_recipe(recipe: str) -> None:
-    """Raise `EmoaugError` unless the recipe exists."""
-    if recipe not in RECIPES:
-        raise EmoaugError(f"unknown recipe '{recipe}'. Known: {', '.join(RECIPES)}")
+def mix_batch(faces: Tensor, labels: Tensor, classes: int, mixing: str, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Mix the faces of a batch with one another, and their labels with them.
+
+    Args:
+        faces: (N, 3, H, W), RGB in [-1, 1].
+        labels: (N,) integers in [0, classes).
+        classes: number of expressions.
+        mixing: a name in `MIXINGS`.
+        generator: source of all draws, on the device of the faces.
+
+    Returns:
+        Faces (N, 3, H, W) in [-1, 1], and the share of each class in each face, (N, classes), whose rows sum to 1. For
+        "none" the faces and the labels, (N,), that came in.
+
+    Raises:
+        EmoaugError: for an unknown way of mixing.
+    """
+    check_recipe("none", mixing)
+    if mixing == "none":
+        return faces, labels
+    transform = v2.MixUp(alpha=0.2, num_classes=classes) if mixing == "mixup" else v2.CutMix(num_classes=classes)
+    # torchvision mixes neighbours, and a balanced batch deals the classes in turn: neighbours never share one.
+    order = torch.randperm(len(faces), generator=generator, device=generator.device)
+    with _global_draws(generator):
+        mixed, shares = transform(faces[order], labels[order])
+    return mixed, shares
+
+
+def check_recipe(recipe: str, mixing: str = "none") -> None:
+    """Raise `EmoaugError` unless the recipe and the way of mixing exist."""
+    for what, name, known in (("recipe", recipe, RECIPES), ("mixing", mixing, MIXINGS)):
+        if name not in known:
+            raise EmoaugError(f"unknown {what} '{name}'. Known: {', '.join(known)}")
 
 
 def warp(faces: Tensor, ranges: GeometryRanges, generator: Generator) -> Tensor:
@@ -177,21 +217,36 @@ def _classical(faces: Tensor, generator: Generator) -> Tensor:
     return erase(faces, ErasingRanges(), generator)
 
 
+def _randaugment(faces: Tensor, generator: Generator) -> Tensor:
+    return _by_torchvision(faces, v2.RandAugment(interpolation=v2.InterpolationMode.BILINEAR), generator)
+
+
 def _trivialaugment(faces: Tensor, generator: Generator) -> Tensor:
-    transform = v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)
+    return _by_torchvision(faces, v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR), generator)
+
+
+def _by_torchvision(faces: Tensor, transform: v2.Transform, generator: Generator) -> Tensor:
+    """Change each face by a transform of its own draw, then flip and shift."""
     pixels = ((faces + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
-    # torchvision draws from the global generator only: lend it a seed and put its own state back.
+    with _global_draws(generator):
+        changed = torch.stack([transform(face) for face in pixels])
+    return warp(changed.to(faces.dtype) / 127.5 - 1, _FLIP, generator)
+
+
+@contextmanager
+def _global_draws(generator: Generator) -> Iterator[None]:
+    """Within, the global generator, all that torchvision draws from, follows from ours; afterwards it is as before."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        changed = torch.stack([transform(face) for face in pixels])
-    return warp(changed.to(faces.dtype) / 127.5 - 1, _FLIP, generator)
+        yield
 
 
 _FUNCTIONS: Mapping[str, Callable[[Tensor, Generator], Tensor]] = {
     "none": _none,
     "flip": _flip,
     "classical": _classical,
+    "randaugment": _randaugment,
     "trivialaugment": _trivialaugment,
 }
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from classifiers.augmentation import augment_batch, check_recipe
+from classifiers.augmentation import augment_batch, check_recipe, mix_batch
 from classifiers.classifier import Classifier
 from classifiers.networks import ExpressionNetwork, build_network
 from emoaug import EmoaugError
@@ -49,6 +49,8 @@ class ClassifierSettings:
     """Draw every class equally often, instead of every face."""
     recipe: str = "classical"
     """Picture augmentation; a name in `classifiers.augmentation.RECIPES`."""
+    mixing: str = "none"
+    """Mixing of the faces of a batch with one another; a name in `classifiers.augmentation.MIXINGS`."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the convolutions. bf16 is faster where the processor has it, and a little less exact."""
 
@@ -97,7 +99,7 @@ def train_classifier(
         if target.type == "cuda":
             torch.cuda.manual_seed(seed)
         network = build_network(settings.network, classes, settings.weights, settings.input_size).to(target)
-        _fit(network, sources, settings, seed, extra_share, target, progress)
+        _fit(network, sources, classes, settings, seed, extra_share, target, progress)
     return Classifier(
         network, classes, settings.network, settings.input_size, training=asdict(settings) | {"seed": seed}
     )
@@ -146,6 +148,7 @@ def _deal(cards: Tensor, generator: Generator) -> Iterator[int]:
 def _fit(
     network: ExpressionNetwork,
     sources: list[tuple[Tensor, Tensor]],
+    classes: int,
     settings: ClassifierSettings,
     seed: int,
     extra_share: float,
@@ -172,9 +175,10 @@ def _fit(
             batch_faces = torch.cat([x for x, _ in chosen]).to(device)
             batch_labels = torch.cat([y for _, y in chosen]).to(device)
             batch_faces = augment_batch(batch_faces.float() / 127.5 - 1, settings.recipe, draws)
+            batch_faces, truth = mix_batch(batch_faces, batch_labels, classes, settings.mixing, draws)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
                 scores = network(batch_faces)
-            loss = functional.cross_entropy(scores.float(), batch_labels, label_smoothing=settings.label_smoothing)
+            loss = functional.cross_entropy(scores.float(), truth, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -208,7 +212,7 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
 
 
 def _check_settings(settings: ClassifierSettings, extra_share: float) -> None:
-    check_recipe(settings.recipe)
+    check_recipe(settings.recipe, settings.mixing)
     for name, allowed in (("schedule", ("one-cycle", "cosine")), ("precision", ("32-true", "bf16-mixed"))):
         if getattr(settings, name) not in allowed:
             raise EmoaugError(f"unknown {name} '{getattr(settings, name)}'. Known: {', '.join(allowed)}")

@@ -28,7 +28,7 @@ from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__
 from pipelines.arms import words
 from pipelines.measures import Change, HeldOutFaces, Witnesses, directions_of, measure_change, measure_real
-from pipelines.splits import Fold, groups_of, hold_out, make_folds
+from pipelines.splits import Fold, groups_of, hold_out, published_split
 from pipelines.systems import pictures_per_second
 
 KIND = "system comparison"
@@ -182,7 +182,7 @@ def split_sides(data: FaceTable, settings: CompareSettings, other: FaceTable | N
 
 def _fold(data: FaceTable, groups: np.ndarray, settings: CompareSettings) -> Fold:
     if settings.hold_out == "split":
-        return next(make_folds(data, groups, 1))
+        return published_split(data, groups, "test")
     return hold_out(data, groups, settings.hold_out, settings.seed)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,66 +17,76 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from augment.devices import choose_device, one_thread, seed_from
-from augment.duplicates import duplicate_groups, fingerprints
-from augment.folders import FaceTable, drop_unreadable, load_faces, read_faces
+from augment.devices import choose_device, one_thread
+from augment.folders import FaceTable, read_faces
 from augment.pictures import write_bytes, write_text
 from augment.runs import Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
 from augment.workers import cores, do_all
 from classifiers.evaluation import evaluate
-from classifiers.training import train_classifier
-from emoaug import EmoaugError, __version__
-from pipelines.arms import get_arm
+from emoaug import __version__
+from pipelines.arms import GEOMETRY, get_arm
 from pipelines.audit import audit
-from pipelines.splits import groups_of, limit_labels, make_folds
-from pipelines.synthetic import make_synthetic
-from pipelines.trials import GainSettings, Trial
+from pipelines.fitting import Extra, choose, fit
+from pipelines.gain_data import GainData
+from pipelines.leaks import check_fold, check_pixels
+from pipelines.splits import validation_split
+from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic
+from pipelines.trials import GainSettings, Trial, trial_name
 
 KIND = "gain trials"
 
 
-def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.DataFrame:
+def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings, test: FaceTable | None = None) -> pd.DataFrame:
     """Run all trials that are not yet done.
 
     Args:
         data: an aligned dataset.
         out: folder for trials, systems, synthetic faces and the report; new, empty, or of the same run.
         settings: what to compare.
+        test: another aligned dataset to test on, in the place of folds.
 
     Returns:
-        One row a trial: arm, fold, seed, accuracy, macro_f1, balanced_accuracy, calibration_error, recall_CLASS,
-        train_faces, synthetic_faces, test_faces, seconds, system_seconds.
+        One row a trial, see `trial_table`.
 
     Raises:
-        EmoaugError: data, settings or folder do not fit, or a synthetic face could have seen a test person.
+        EmoaugError: data, settings or folder do not fit, or a training face, a synthetic face or a system has to do
+            with a face that tests.
     """
-    faces = drop_unreadable(data if isinstance(data, FaceTable) else read_faces(data))
-    present = sorted(set(faces.table.label))
-    if len(present) < 2:
-        shown = f"only the expression {present[0]}" if present else "no face that can be read"
-        raise EmoaugError(f"{faces.root}: {shown}; a classifier needs two expressions or more")
-    pixels = load_faces(faces, settings.size)
+    loaded = GainData.load(data if isinstance(data, FaceTable) else read_faces(data), test, settings.size)
+    job = _Job(loaded, out, settings)
     identity = {
         "settings": {k: v for k, v in json.loads(json.dumps(asdict(settings), default=str)).items() if k != "workers"},
-        "vocabulary": list(faces.vocabulary),
-        "faces": _hash(faces, pixels),
+        "vocabulary": list(loaded.faces.vocabulary),
+        "faces": loaded.sha256(),
     }
     before = read_run(out, KIND)
     if before is not None:
         check_same_run(out, before, identity)
-    alike = duplicate_groups(fingerprints(np.ascontiguousarray(p.transpose(1, 2, 0)) for p in pixels))
-    groups = groups_of(faces, alike)
-    # Each seed draws folds of its own: trials on the same folds again would be no new evidence.
-    folds = [(seed, fold) for seed in range(settings.seeds) for fold in make_folds(faces, groups, settings.folds, seed)]
-    trials = [Trial(get_arm(name), fold, seed) for seed, fold in folds for name in settings.arms]
+    folds = loaded.folds(settings)
+    for _, fold in folds:
+        check_fold(fold, loaded)
+    arms, notes = list(settings.arms), list(loaded.notes)
+    if GEOMETRY in arms and (loaded.blendshapes is None or loaded.tested_blendshapes is None):
+        arms.remove(GEOMETRY)
+        notes.append("The faces have no blendshapes, so the arm geometry is left out; emoaug align measures them.")
+    notes += filter(None, [loaded.left_out(folds[0][1], settings)])
+    trials = [
+        Trial(get_arm(name), fold, seed, labels)
+        for labels in settings.label_counts
+        for seed, fold in folds
+        for name in arms
+    ]
     with locked(out) as hold:
         remove_temporary_files(out)
         run = {
             "finished": False,
             "identity": identity,
-            "vocabulary": list(faces.vocabulary),
+            "vocabulary": list(loaded.faces.vocabulary),
+            "notes": notes,
+            "units": _units(loaded),
             "folds": [
-                {"number": f.number, "seed": s, "train": len(f.train), "test": len(f.test), "sha256": f.sha256(faces)}
+                {"number": f.number, "seed": s, "train": len(f.train), "test": len(f.test)}
+                | {"sha256": loaded.fold_sha256(f)}
                 for s, f in folds
             ],
             "versions": {"emoaug": __version__, "torch": torch.__version__},
@@ -85,118 +94,156 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings) -> pd.Da
         waiting = [trial for trial in trials if not _result(out, trial).exists()]
         if waiting or not before or not before.get("finished"):
             write_run(out, KIND, run)
-            write_text(out / "audit.json", json.dumps(audit(faces).to_json(), indent=1) + "\n", parents=False)
-            _run_all(waiting, len(trials), faces, pixels, out, settings, hold)
+            write_text(out / "audit.json", json.dumps(audit(loaded.faces).to_json(), indent=1) + "\n", parents=False)
+            # Arms of the same fold, seed and labels share their synthetic faces: these are made first, each set once.
+            sets = {s.name: s for trial in waiting for part in job.sets(trial) for s in part}
+            todo = [s for s in sets.values() if not s.done(out)]
+            _run_all("synthetic faces", _make_set, todo, len(sets), job, hold)
+            _run_all("gain trials", _run_trial, waiting, len(trials), job, hold)
+            hold.check([f"trials/{_result(out, trial).name}" for trial in waiting])
             write_run(out, KIND, run | {"finished": True})
         rows = [read_json(_result(out, trial)) for trial in trials]
-    return trial_table(rows, faces.vocabulary)
+    return trial_table(rows, loaded.faces.vocabulary)
 
 
-def _hash(faces: FaceTable, pixels: np.ndarray) -> str:
-    """A hash of everything in a dataset that decides a trial: pictures, labels, people, splits."""
-    digest = hashlib.sha256(pixels.tobytes())
-    digest.update(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]].to_json().encode())
-    return digest.hexdigest()
+def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.DataFrame:
+    """Trials as a table.
+
+    Returns:
+        One row a trial: arm, labels (a class, or "all"), fold, seed, train_faces, synthetic_faces, seconds (of the
+        classifier), tuning_seconds, system_seconds (of its synthetic faces, also where arms share them), test_faces,
+        accuracy, macro_f1, balanced_accuracy, calibration_error, recall_CLASS, and settings (JSON) that were chosen.
+    """
+    flat = []
+    for row in rows:
+        scores = row["scores"]
+        names = ["arm", "labels", "fold", "seed", "train_faces", "synthetic_faces"]
+        names += ["seconds", "tuning_seconds", "system_seconds"]
+        flat.append(
+            {k: row[k] for k in names}
+            | {"test_faces": scores["count"]}
+            | {k: scores[k] for k in ("accuracy", "macro_f1", "balanced_accuracy", "calibration_error")}
+            | {f"recall_{c}": r for c, r in zip(vocabulary, scores["recall"], strict=True)}
+            | {"settings": json.dumps(row["choice"]["settings"])}
+        )
+    return pd.DataFrame(flat)
+
+
+def _units(data: GainData) -> str:
+    """What the groups of test faces are, in a word."""
+    unknown = data.tested.table.subject.isna()
+    return "pictures" if unknown.all() else "people and pictures of nobody named" if unknown.any() else "people"
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What every task needs."""
+
+    data: GainData
+    out: Path
+    settings: GainSettings
+
+    def validation(self, trial: Trial) -> tuple[np.ndarray, np.ndarray] | None:
+        """Labelled training faces to train on and to choose settings on; None if nothing is chosen."""
+        if self.settings.tuning == "none":
+            return None
+        rows = self.data.labelled(trial.fold, trial.labels, trial.seed)
+        return validation_split(self.data.faces, self.data.groups, rows, trial.seed)
+
+    def sets(self, trial: Trial) -> tuple[list[SyntheticSet], list[SyntheticSet]]:
+        """The synthetic faces that a trial trains with, and those that know nothing of its validation faces."""
+        rows = self.data.labelled(trial.fold, trial.labels, trial.seed)
+        none = np.zeros(0, dtype=np.int64)
+        rest = np.setdiff1d(trial.fold.train, rows) if self.settings.unlabelled == "all" else none
+        split = self.validation(trial)
+
+        def wanted(source: str, train: np.ndarray, unlabelled: np.ndarray, held_out: np.ndarray) -> SyntheticSet:
+            what = f"{source}-tuning" if len(held_out) else source
+            name = trial_name(trial.fold.number, trial.seed, trial.labels, what)
+            return SyntheticSet(name, source, trial.seed, train, unlabelled, held_out, trial.fold.test)
+
+        whole = [wanted(source, rows, rest, none) for source in trial.arm.sources]
+        if split is None:
+            return whole, []
+        train, held_out = split
+        apart = rest[~np.isin(self.data.groups[rest], self.data.groups[held_out])]
+        return whole, [wanted(source, train, apart, held_out) for source in trial.arm.sources]
 
 
 def _result(out: Path, trial: Trial) -> Path:
     return out / "trials" / f"{trial.name}.json"
 
 
+def _make_set(wanted: SyntheticSet, job: _Job) -> None:
+    make_synthetic(wanted, job.data, job.out, job.settings)
+
+
+def _run_trial(trial: Trial, job: _Job) -> None:
+    """Train and test one classifier, and write its scores and its probabilities."""
+    data, settings, fold = job.data, job.settings, trial.fold
+    rows = data.labelled(fold, trial.labels, trial.seed)
+    check_fold(fold, data)
+    check_pixels(data.pixels[rows], data.tested_pixels[fold.test], f"fold {fold.number}, its training faces")
+    whole, apart = job.sets(trial)
+    extras, system_seconds = _read_sets(whole, job)
+    began = time.monotonic()
+    tuning_extras, tuning_systems = _read_sets(apart, job)
+    choice = choose(trial.arm, data, job.validation(trial), tuning_extras, fold, trial.seed, settings)
+    tuning_seconds = time.monotonic() - began + tuning_systems
+    began = time.monotonic()
+    probabilities = fit(trial.arm, data, rows, extras, choice.chosen, fold, trial.seed, settings)
+    labels = data.tested.label_indices()[fold.test]
+    scores = evaluate(probabilities, labels, len(data.faces.vocabulary))
+    units, packed = data.tested_groups[fold.test], io.BytesIO()
+    np.savez(packed, probabilities=probabilities, rows=fold.test, labels=labels, units=units)
+    write_bytes(_result(job.out, trial).with_suffix(".npz"), packed.getvalue(), parents=False)
+    result = {
+        "arm": trial.arm.name,
+        "labels": str(trial.labels),
+        "fold": fold.number,
+        "seed": trial.seed,
+        "fold_sha256": data.fold_sha256(fold),
+        "train_faces": len(rows),
+        "synthetic_faces": sum(len(labels) for _, labels in extras),
+        "seconds": round(time.monotonic() - began, 2),
+        "tuning_seconds": round(tuning_seconds, 2),
+        "system_seconds": round(system_seconds, 2),
+        "choice": choice.to_dict(),
+        "scores": scores.to_dict(),
+    }
+    write_text(_result(job.out, trial), json.dumps(result) + "\n", parents=False)
+
+
+def _read_sets(sets: Sequence[SyntheticSet], job: _Job) -> tuple[list[Extra], float]:
+    """Synthetic faces and the seconds that making them took."""
+    read = [read_synthetic(wanted, job.data, job.out) for wanted in sets]
+    return [(faces, labels) for faces, labels, _ in read], sum(seconds for *_, seconds in read)
+
+
 def _run_all(
-    trials: list[Trial],
-    count: int,
-    faces: FaceTable,
-    pixels: np.ndarray,
-    out: Path,
-    settings: GainSettings,
-    hold: Hold,
+    name: str, run: Callable[[Any, _Job], None], tasks: Sequence[Any], count: int, job: _Job, hold: Hold
 ) -> None:
-    """Run trials, on the CPU several at a time in processes of one thread each.
+    """Run tasks, on the CPU several at a time in processes of one thread each.
 
     Networks this small gain little from a second thread, and one thread always gives the same numbers.
     """
-    on_cpu = choose_device(settings.training.device) == "cpu"
-    # Those that train a system take longest; begun last, one of them would run alone at the end.
-    trials = sorted(trials, key=lambda trial: trial.arm.source is None)
-    with tqdm(total=count, initial=count - len(trials), desc="gain trials", unit="trial") as bar:
+    on_cpu = choose_device(job.settings.training.device) == "cpu"
+    with tqdm(total=count, initial=count - len(tasks), desc=name, disable=not count) as bar:
 
-        def noted(_: Trial, __: None) -> None:
+        def noted(_: Any, __: None) -> None:
             hold.check()
             bar.update()
 
-        workers = settings.workers or cores() if on_cpu else 1
-        do_all(trials, workers, partial(_trier, faces, pixels, out, settings), noted)
-    hold.check([f"trials/{_result(out, trial).name}" for trial in trials])
+        workers = job.settings.workers or cores() if on_cpu else 1
+        do_all(tasks, workers, partial(_runner, run, job), noted)
 
 
-def _trier(faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings) -> Callable[[Trial], None]:
-    """Keep what every trial needs, once a process, and give what runs one."""
-    on_cpu = choose_device(settings.training.device) == "cpu"
+def _runner(run: Callable[[Any, _Job], None], job: _Job) -> Callable[[Any], None]:
+    """Keep what every task needs, once a process, and give what runs one."""
+    on_cpu = choose_device(job.settings.training.device) == "cpu"
 
-    def run(trial: Trial) -> None:
+    def run_one(task: Any) -> None:
         with one_thread() if on_cpu else nullcontext():
-            _run_trial(trial, faces, pixels, out, settings)
+            run(task, job)
 
-    return run
-
-
-def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.DataFrame:
-    """Trials as a table, one row each."""
-    flat = []
-    for row in rows:
-        scores = row["scores"]
-        flat.append(
-            {k: row[k] for k in ("arm", "fold", "seed", "train_faces", "synthetic_faces", "seconds", "system_seconds")}
-            | {"test_faces": scores["count"]}
-            | {k: scores[k] for k in ("accuracy", "macro_f1", "balanced_accuracy", "calibration_error")}
-            | {f"recall_{c}": r for c, r in zip(vocabulary, scores["recall"], strict=True)}
-        )
-    return pd.DataFrame(flat)
-
-
-def _run_trial(trial: Trial, faces: FaceTable, pixels: np.ndarray, out: Path, settings: GainSettings) -> None:
-    """Train and test one classifier, and write its scores and its probabilities."""
-    few = None if settings.labels_per_class == "all" else settings.labels_per_class
-    rows = limit_labels(faces, trial.fold.train, few, trial.seed)
-    labels = faces.label_indices()
-    extra, system_seconds = None, 0.0
-    if trial.arm.source is not None:
-        began = time.monotonic()
-        size = pixels.shape[-1]
-        synthetic = make_synthetic(trial, faces, rows, size, out, settings)
-        extra = (load_faces(synthetic, size), synthetic.label_indices())
-        system_seconds = time.monotonic() - began
-    began = time.monotonic()
-    classifier = train_classifier(
-        pixels[rows],
-        labels[rows],
-        len(faces.vocabulary),
-        replace(settings.classifier, recipe=trial.arm.recipe),
-        # Arms of one fold and seed start from the same weights, so that their difference is the faces'.
-        seed=seed_from("classifier", trial.fold.number, trial.seed) % 2**32,
-        extra=extra,
-        extra_share=settings.synthetic_share,
-        device=choose_device(settings.training.device),
-        progress=False,
-    )
-    parts = np.array_split(trial.fold.test, len(trial.fold.test) // 1024 + 1)
-    probabilities = np.concatenate(
-        [classifier(torch.from_numpy(pixels[part]).float() / 127.5 - 1).numpy() for part in parts]
-    )
-    scores = evaluate(probabilities, labels[trial.fold.test], len(faces.vocabulary))
-    packed = io.BytesIO()
-    np.savez(packed, probabilities=probabilities, rows=trial.fold.test)
-    write_bytes(_result(out, trial).with_suffix(".npz"), packed.getvalue(), parents=False)
-    result = {
-        "arm": trial.arm.name,
-        "fold": trial.fold.number,
-        "seed": trial.seed,
-        "fold_sha256": trial.fold.sha256(faces),
-        "train_faces": len(rows),
-        "synthetic_faces": 0 if extra is None else len(extra[1]),
-        "seconds": round(time.monotonic() - began, 2),
-        "system_seconds": round(system_seconds, 2),
-        "scores": scores.to_dict(),
-    }
-    write_text(_result(out, trial), json.dumps(result) + "\n", parents=False)
+    return run_one

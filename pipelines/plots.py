@@ -1,4 +1,4 @@
-"""Plots, as SVG: of a gain trial the scores, paired differences and gains in recall; of a comparison its figures."""
+"""Plots, as SVG: of a gain trial scores, curves over the labels and differences; of a comparison its figures."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from classifiers.evaluation import Interval, paired_interval
-from pipelines.arms import PICTURE_RECIPES
-from pipelines.verdict import Comparison, Verdict, fold_ratio
+from classifiers.evaluation import Interval
+from pipelines.verdict import ArmScore, Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PLAIN_COLOURS = {"real": "#595959", "classical": "#0072B2"}
-SYSTEM_COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours that people with any colour vision tell apart: Okabe & Ito, "Color Universal Design", 2008."""
 MARKERS = ("D", "o", "s", "^", "v")
 """Shapes that tell comparisons apart where colours cannot."""
@@ -58,48 +55,72 @@ WIDTH = 6.6
 
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm; systems take theirs in order."""
-    systems = [arm for arm in arms if arm not in PICTURE_RECIPES]
-    return PLAIN_COLOURS | {arm: SYSTEM_COLOURS[i % len(SYSTEM_COLOURS)] for i, arm in enumerate(systems)}
+    """A colour for each arm; those without one of their own take theirs in order."""
+    others = [arm for arm in dict.fromkeys(arms) if arm not in PLAIN_COLOURS]
+    return PLAIN_COLOURS | {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(others)}
 
 
-def score_plot(trials: pd.DataFrame, level: float = 0.95) -> str:
+def score_plot(arms: Sequence[ArmScore]) -> str:
     """Plot accuracy and macro F1 of every trial, and each arm's mean with its interval; light lines join pairs.
 
     Args:
-        trials: see `pipelines.gain.run_gain`.
-        level: confidence of the intervals, in (0, 1).
+        arms: the arms of one number of labels.
 
     Returns:
         An SVG document.
     """
-    arms = list(dict.fromkeys(trials["arm"]))
-    colours, ratio = arm_colours(arms), fold_ratio(trials)
+    colours = arm_colours([score.arm for score in arms])
     with _plot(1.3 + 0.55 * len(arms), columns=2) as (figure, axes, document):
-        for axis, name, title in zip(axes, ("accuracy", "macro_f1"), ("Accuracy", "Macro F1"), strict=True):
-            wide = 100 * trials.pivot(index=["fold", "seed"], columns="arm", values=name)[arms]
-            for values in wide.to_numpy():
-                axis.plot(values, range(len(arms)), color="#b3b3b3", linewidth=0.6, alpha=0.5, zorder=1)
-            for row, arm in enumerate(arms):
-                values = wide[arm].dropna().to_numpy()
-                axis.plot(values, np.full(len(values), row), "o", color=colours[arm], markersize=4, alpha=0.55, mew=0)
-                interval = paired_interval(values, level, repeats=1, test_to_train=ratio).student
-                if len(values) > 1:
-                    interval = replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 100.0))
-                _draw_interval(axis, interval, row + 0.28, colours[arm])
+        for axis, column, title in zip(axes, (3, 2), ("Accuracy", "Macro F1"), strict=True):
+            lines: dict[tuple[int, int], list[tuple[float, int]]] = {}
+            for row, score in enumerate(arms):
+                values = [trial[column] for trial in score.trials]
+                for trial in score.trials:
+                    lines.setdefault((trial[0], trial[1]), []).append((float(trial[column]), row))
+                colour = colours[score.arm]
+                axis.plot(values, np.full(len(values), row), "o", color=colour, markersize=4, alpha=0.55, mew=0)
+                _draw_interval(axis, score.accuracy if column == 3 else score.macro_f1, row + 0.28, colour)
+            for line in lines.values():
+                axis.plot(*zip(*line, strict=True), color="#b3b3b3", linewidth=0.6, alpha=0.5, zorder=1)
             axis.set_title(title)
             axis.set_xlabel("per cent")
-        _name_rows(axes[0], arms)
+        _name_rows(axes[0], [score.arm for score in arms])
         axes[1].sharey(axes[0])
         axes[1].tick_params(labelleft=False)
         figure.align_xlabels(axes)
     return document[0]
 
 
+def curve_plot(arms: Sequence[ArmScore]) -> str:
+    """Plot macro F1 over the number of labels, a line an arm, each point with its interval, as an SVG document."""
+    names = list(dict.fromkeys(score.arm for score in arms))
+    places = {labels: i for i, labels in enumerate(dict.fromkeys(score.labels for score in arms))}
+    colours = arm_colours(names)
+    with _plot(4.2) as (figure, (axis,), document):
+        for i, name in enumerate(names):
+            own = [score for score in arms if score.arm == name]
+            # Side by side, so that no interval hides another.
+            x = [places[score.labels] + 0.5 * ((i + 0.5) / len(names) - 0.5) for score in own]
+            marker = MARKERS[i % len(MARKERS)]
+            y = [score.macro_f1.estimate for score in own]
+            axis.plot(x, y, marker, linestyle="-", color=colours[name], markersize=5, linewidth=1, label=name)
+            for at, score in zip(x, own, strict=True):
+                if math.isfinite(score.macro_f1.low):
+                    ends = [score.macro_f1.low, score.macro_f1.high]
+                    axis.plot([at, at], ends, color=colours[name], linewidth=2.2, solid_capstyle="butt", alpha=0.6)
+        axis.set_xticks(range(len(places)), list(places))
+        axis.set_xlabel("labelled faces of each class")
+        axis.set_ylabel("macro F1, per cent")
+        axis.grid(axis="y")
+        figure.legend(loc="outside upper left", frameon=False, ncols=3)
+    return document[0]
+
+
 def difference_plot(comparisons: Sequence[Comparison]) -> str:
     """Plot the paired differences in macro F1, one dot a pair, each with its mean and interval, as an SVG document."""
     colours = arm_colours([comparison.arm for comparison in comparisons])
-    names = [f"{comparison.arm}\nagainst {comparison.against}" for comparison in comparisons]
+    several = len({comparison.labels for comparison in comparisons}) > 1
+    names = [f"{c.arm}\nagainst {c.against}" + (f", {c.labels} labels" if several else "") for c in comparisons]
     with _plot(1.2 + 0.65 * len(names)) as (_, (axis,), document):
         axis.axvline(0, color="#1a1a1a", linewidth=1)
         for row, comparison in enumerate(comparisons):
@@ -112,9 +133,8 @@ def difference_plot(comparisons: Sequence[Comparison]) -> str:
     return document[0]
 
 
-def recall_plot(verdict: Verdict) -> str:
+def recall_plot(comparisons: Sequence[Comparison]) -> str:
     """Plot how each class's recall changes in each comparison, with intervals, as an SVG document."""
-    comparisons = verdict.comparisons
     classes = list(comparisons[0].recall)
     colours = arm_colours([comparison.arm for comparison in comparisons])
     step = 0.7 / len(comparisons)
@@ -141,7 +161,7 @@ def figures_plot(rows: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str
         rows: by name, figures by key, each a number or None; those of `titles` are shown.
         titles: name of each figure's panel, by key.
     """
-    colours = [SYSTEM_COLOURS[i % len(SYSTEM_COLOURS)] for i in range(len(rows))]
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(rows))]
     with _plot(1.0 + 0.3 * len(rows), columns=len(titles), width=2.2 * len(titles)) as (_, axes, document):
         for axis, (key, title) in zip(axes, titles.items(), strict=True):
             for row, (figures, colour) in enumerate(zip(rows.values(), colours, strict=True)):

@@ -18,15 +18,17 @@ import pandas as pd
 from augment.folders import FaceTable, read_faces
 from augment.pictures import encode_png, write_text
 from emoaug import EmoaugError
-from pipelines.arms import PICTURE_RECIPES
-from pipelines.plots import difference_plot, recall_plot, score_plot
-from pipelines.verdict import Verdict, arm_rows, arm_table, points, spread, verdict
+from pipelines.arms import get_arm
+from pipelines.outcomes import file_name, keys_of, read_tallies
+from pipelines.plots import curve_plot, difference_plot, recall_plot, score_plot
+from pipelines.trials import trial_name
+from pipelines.verdict import Verdict, arm_rows, arm_table, percent, points, verdict
 
 if TYPE_CHECKING:
     from pipelines.trials import GainSettings
 
 SAMPLES = 12
-"""Real faces, and pairs of each synthetic arm, on the sample sheets."""
+"""Real faces, and pairs of each kind of synthetic faces, on the sample sheets."""
 SAMPLE_SIDE = 128
 """Longest side of a sample, pixels; larger pictures are scaled down to it."""
 SAMPLE_SEED = 0
@@ -63,36 +65,44 @@ def write_report(faces: FaceTable, trials: pd.DataFrame, out: Path, settings: Ga
     Raises:
         EmoaugError: no trials, or a file of the run that is damaged.
     """
-    found = verdict(trials)
+    run = _read_json(out / "run.json")
+    tallies = read_tallies(out, trials, len(faces.vocabulary))
+    found = verdict(trials, tallies, faces.vocabulary, str(run.get("units", "people")))
     write_text(out / "results.csv", trials.to_csv(index=False, lineterminator="\n"))
     write_text(out / "verdict.json", json.dumps(found.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     page = out / "report" / "index.html"
-    write_text(page, _page(faces, trials, out, settings, found))
-    return "\n".join([*found.sentences, "", arm_table(trials), "", f"look: {page}"])
+    write_text(page, _page(faces, trials, out, settings, found, run))
+    return "\n".join([*found.sentences, "", arm_table(found, trials), "", f"look: {page}"])
 
 
-def _page(faces: FaceTable, trials: pd.DataFrame, out: Path, settings: GainSettings, found: Verdict) -> str:
+def _page(
+    faces: FaceTable, trials: pd.DataFrame, out: Path, settings: GainSettings, found: Verdict, run: dict[str, Any]
+) -> str:
     """Fill the template."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"points": points, "interval": _interval}
+    environment.filters |= {"points": points, "interval": _interval, "percent": percent}
     template = environment.from_string(files("pipelines").joinpath("report.html").read_text(encoding="utf-8"))
-    run, arms = _read_json(out / "run.json"), list(dict.fromkeys(trials["arm"]))
-    for arm in (rows := arm_rows(trials)):
-        arm["accuracy_text"] = spread(arm["accuracy"], arm["accuracy_sd"])
-        arm["macro_f1_text"] = spread(arm["macro_f1"], arm["macro_f1_sd"])
+    rows, labels = arm_rows(found, trials), list(dict.fromkeys(arm.labels for arm in found.arms))
+    best = found.synthetic or found.plain
+    by_labels = [[c for c in best if c.labels == name] for name in labels]
+    sources = dict.fromkeys(source for arm in found.arms for source in get_arm(arm.arm).sources)
     return template.render(
         verdict=found,
         arms=rows,
+        several=len(labels) > 1,
+        tuned=settings.tuning != "none",
         minutes=sum(row["minutes"] for row in rows),
-        score_plot=_svg(score_plot(trials)),
+        curve_plot=_svg(curve_plot(found.arms)) if len(labels) > 1 else None,
+        score_plots={name: _svg(score_plot([a for a in found.arms if a.labels == name])) for name in labels},
         difference_plot=_svg(difference_plot(found.comparisons)) if found.comparisons else None,
-        recall_plot=_svg(recall_plot(found)) if found.comparisons and found.comparisons[0].recall else None,
+        recalls=[{"comparisons": own, "plot": _svg(recall_plot(own))} for own in by_labels if own],
         vocabulary=faces.vocabulary,
         confusions=list(_confusions(trials, out, len(faces.vocabulary))),
         real_samples=_real_samples(faces),
-        synthetic_samples={arm: _pairs(faces, trials, out, arm) for arm in arms if arm not in PICTURE_RECIPES},
+        synthetic_samples={source: _pairs(faces, trials, out, source) for source in sources},
+        notes=run.get("notes", []),
         settings=list(_flat(asdict(settings))),
         versions=run.get("versions", {}),
         folds=run.get("folds", []),
@@ -121,21 +131,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def trial_name(trial: Any) -> str:
-    """Name of a trial's files, from its row of the table."""
-    return f"fold{trial.fold}-seed{trial.seed}-{trial.arm}"
-
-
 def _confusions(trials: pd.DataFrame, out: Path, classes: int) -> Iterable[dict[str, Any]]:
     """Sum each arm's confusion matrices over its trials.
 
     Yields:
-        arm, trials, rows: for each true class the number of its faces and its shares by predicted class, per cent.
+        labels, arm, trials, rows: for each true class the number of its faces and its shares by predicted class, per
+        cent.
     """
-    for arm, own in trials.groupby("arm", sort=False):
+    for (labels, arm), own in trials.groupby(["labels", "arm"], sort=False):
         total, count = np.zeros((classes, classes), dtype=np.int64), 0
         for trial in own.itertuples():
-            matrix = _read_json(out / "trials" / f"{trial_name(trial)}.json").get("scores", {}).get("confusion")
+            matrix = _read_json(out / "trials" / f"{file_name(trial)}.json").get("scores", {}).get("confusion")
             if matrix is not None:
                 total += np.asarray(matrix, dtype=np.int64)
                 count += 1
@@ -143,7 +149,7 @@ def _confusions(trials: pd.DataFrame, out: Path, classes: int) -> Iterable[dict[
             sums = total.sum(axis=1)
             shares = 100 * total / np.maximum(sums, 1)[:, None]
             rows = [{"faces": int(n), "shares": row} for n, row in zip(sums, shares.tolist(), strict=True)]
-            yield {"arm": arm, "trials": count, "rows": rows}
+            yield {"labels": labels, "arm": arm, "trials": count, "rows": rows}
 
 
 def _real_samples(faces: FaceTable) -> list[Sample]:
@@ -153,15 +159,15 @@ def _real_samples(faces: FaceTable) -> list[Sample]:
     return [Sample(_picture(partial(faces.picture, i)), str(faces.table["label"].iat[i])) for i in drawn]
 
 
-def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, arm: str) -> dict[str, Any]:
-    """Draw synthetic faces of an arm at random over all of its trials, each beside its source.
+def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, kind: str) -> dict[str, Any]:
+    """Draw synthetic faces of one kind at random over all trials, each beside its source.
 
     Returns:
         count: synthetic faces drawn from; pairs: samples, the source left and the synthetic face right.
     """
+    names = (trial_name(key.fold, key.seed, key.labels, kind) for key in keys_of(trials))
     tables = []
-    for trial in trials[trials["arm"] == arm].itertuples():
-        folder = out / "synthetic" / trial_name(trial)
+    for folder in (out / "synthetic" / name for name in dict.fromkeys(names)):
         if (folder / "metadata.csv").is_file():
             tables.append(read_faces(folder, vocabulary=faces.vocabulary))
     offsets = np.cumsum([0, *(len(table) for table in tables)])

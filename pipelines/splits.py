@@ -1,8 +1,7 @@
-"""Who is trained on and who is tested on: folds that no person and no near-duplicate crosses."""
+"""Who is trained on and who is tested on: splits that no person and no near-duplicate crosses."""
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,17 +15,11 @@ from emoaug import EmoaugError
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows of a face table, (N,) int64 each."""
+    """Rows to train on and rows to test on, (N,) int64 each; the latter may be those of another table of faces."""
 
     number: int
     train: np.ndarray
     test: np.ndarray
-
-    def sha256(self, faces: FaceTable) -> str:
-        """A hash of which files are trained on and which are tested on."""
-        names = faces.table.file_name.to_numpy()
-        text = "\n".join(sorted(names[self.train])) + "\n\n" + "\n".join(sorted(names[self.test]))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def groups_of(faces: FaceTable, near_duplicates: np.ndarray) -> np.ndarray:
@@ -60,47 +53,79 @@ def groups_of(faces: FaceTable, near_duplicates: np.ndarray) -> np.ndarray:
     return np.unique([root(i) for i in range(len(faces))], return_inverse=True)[1].astype(np.int64)
 
 
+def real_rows(faces: FaceTable, split: str | None = None) -> np.ndarray:
+    """Rows of the real faces, of one split or of all."""
+    chosen = ~faces.table.is_synthetic.to_numpy(bool)
+    if split is not None:
+        chosen &= (faces.table.split == split).to_numpy(bool)
+    return np.flatnonzero(chosen)
+
+
 def make_folds(faces: FaceTable, groups: np.ndarray, folds: int, seed: int = 0) -> Iterator[Fold]:
-    """Split real faces for training and testing.
+    """Split the real faces so that each is tested once.
 
     Args:
         faces: N faces.
         groups: (N,) int64 from `groups_of`.
-        folds: how many; 1 takes the dataset's own `train` and `test` splits, and leaves out of the training faces what
-            stands, as a group, in the test faces too.
+        folds: how many.
         seed: which folds.
 
     Raises:
-        EmoaugError: too few groups, or no published split where one is asked for.
+        EmoaugError: too few groups, or too few faces of every class.
     """
-    real = np.flatnonzero(~faces.table.is_synthetic.to_numpy(bool))
-    if folds == 1:
-        split = faces.table.split.to_numpy()
-        train, test = real[split[real] == "train"], real[split[real] == "test"]
-        if not len(train) or not len(test):
-            raise EmoaugError(
-                "--folds 1 takes the dataset's own split, and it has no train and test faces; use --folds 4"
-            )
-        kept = train[~np.isin(groups[train], groups[test])]
-        if not len(kept):
-            raise EmoaugError(
-                "--folds 1: every train face shows a person, or is like a picture, of test; use --folds 4"
-            )
-        yield Fold(0, kept, test)
-        return
-    labels = faces.label_indices()
+    real, labels = real_rows(faces), faces.label_indices()
     present = len(np.unique(groups[real]))
     if present < folds:
         raise EmoaugError(f"--folds {folds}: only {present} people or groups of like pictures; use fewer folds")
     if np.bincount(labels[real]).max() < folds:
         raise EmoaugError(f"--folds {folds}: every class has fewer than {folds} real faces; use fewer folds")
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # It warns of classes with fewer members than folds: their folds cannot be alike, and need not be.
-        warnings.simplefilter("ignore", UserWarning)
-        parts = list(splitter.split(real, labels[real], groups[real]))
-    for number, (train, test) in enumerate(parts):
+    for number, (train, test) in enumerate(_grouped_parts(labels[real], groups[real], folds, seed)):
         yield Fold(number, real[train], real[test])
+
+
+def published_split(faces: FaceTable, groups: np.ndarray, test_split: str) -> Fold:
+    """The dataset's own split: all of train, and of `test_split` what does not stand, as a group, in train too.
+
+    Raises:
+        EmoaugError: no such split, or nothing of it is left.
+    """
+    train, test = real_rows(faces, "train"), real_rows(faces, test_split)
+    if not len(train) or not len(test):
+        raise EmoaugError(
+            f"{faces.root}: the dataset's own split has {len(train)} faces of train and {len(test)} of {test_split}; "
+            "both are needed, or folds"
+        )
+    kept = test[~np.isin(groups[test], groups[train])]
+    if not len(kept):
+        raise EmoaugError(
+            f"{faces.root}: every face of {test_split} shows a person, or is like a picture, of train; test by folds"
+        )
+    return Fold(0, train, kept)
+
+
+def other_dataset(
+    faces: FaceTable, groups: np.ndarray, tested: FaceTable, tested_groups: np.ndarray, test_split: str | None
+) -> Fold:
+    """Test on another dataset, and train on what does not stand, as a group, in the test faces too.
+
+    Args:
+        faces: N faces to train on.
+        groups: (N,) int64.
+        tested: M faces of the other dataset.
+        tested_groups: (M,) int64, in the same numbers as `groups`.
+        test_split: the split of the other dataset that tests; None takes all of it.
+
+    Raises:
+        EmoaugError: nothing to test on, or nothing left to train on.
+    """
+    test = real_rows(tested, test_split)
+    if not len(test):
+        raise EmoaugError(f"{tested.root}: no real face" + (f" of split {test_split}" if test_split else "") + " in it")
+    train = real_rows(faces)
+    kept = train[~np.isin(groups[train], tested_groups[test])]
+    if not len(kept):
+        raise EmoaugError(f"{faces.root}: every face shows a person, or is like a picture, of {tested.root}")
+    return Fold(0, kept, test)
 
 
 def hold_out(faces: FaceTable, groups: np.ndarray, count: float, seed: int) -> Fold:
@@ -143,3 +168,37 @@ def limit_labels(faces: FaceTable, rows: np.ndarray, per_class: int | None, seed
     labels = faces.label_indices()[rows]
     kept = [generator.permutation(rows[labels == c])[:per_class] for c in range(len(faces.vocabulary))]
     return np.sort(np.concatenate(kept))
+
+
+def validation_split(
+    faces: FaceTable, groups: np.ndarray, rows: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Set a quarter of the labelled training faces aside, by person, to choose settings on.
+
+    Args:
+        faces: N faces.
+        groups: (N,) int64 from `groups_of`.
+        rows: the labelled training faces of a trial.
+        seed: which quarter.
+
+    Returns:
+        Rows to train on and rows to choose on; None where no quarter leaves every class something to learn from.
+    """
+    labels = faces.label_indices()[rows]
+    if len(np.unique(groups[rows])) < 4 or np.bincount(labels).max() < 4:
+        return None
+    for train, held_out in _grouped_parts(labels, groups[rows], 4, seed):
+        if len(held_out) and set(labels[train]) == set(labels):
+            return rows[train], rows[held_out]
+    return None
+
+
+def _grouped_parts(
+    labels: np.ndarray, groups: np.ndarray, parts: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Places on either side of each of so many splits, stratified by label, that no group crosses."""
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # It warns of classes with fewer members than parts: these cannot be alike, and need not be.
+        warnings.simplefilter("ignore", UserWarning)
+        return list(splitter.split(labels, labels, groups))

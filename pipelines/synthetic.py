@@ -1,8 +1,10 @@
-"""The synthetic faces of one gain trial: made from its training faces alone, by what saw its training faces alone."""
+"""Sets of synthetic faces for gain trials: each made from training faces alone, by what saw training faces alone."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,112 +12,147 @@ import numpy as np
 
 from augment.checkpoints import load_translator, read_config
 from augment.exemplar_plans import build_exemplar_plan
-from augment.folders import FaceTable, read_faces
+from augment.folders import FaceTable, load_faces, read_faces
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
+from augment.measured_conditions import are_measured
+from augment.pictures import write_text
 from augment.plans import PlanSettings, build_plan
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
+from augment.runs import read_json
 from augment.simulation.behaviour import ExpressionSource, Prototypes
 from augment.simulation.measured import MeasuredExpressions
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
 from augment.training import train
-from emoaug import EmoaugError
-from pipelines.arms import MEASURED, REFINED, SIMULATED
-from pipelines.splits import Fold
-from pipelines.trials import GainSettings, Trial
+from pipelines.arms import MEASURED, REFINED, SIMULATED, uses_unlabelled
+from pipelines.gain_data import GainData
+from pipelines.leaks import HeldOut, check_lineage, check_pixels
+from pipelines.trials import GainSettings
 
 
-def make_synthetic(
-    trial: Trial, faces: FaceTable, rows: np.ndarray, size: int, out: Path, settings: GainSettings
-) -> FaceTable:
-    """Make the synthetic faces of a trial's arm.
+@dataclass(frozen=True)
+class SyntheticSet:
+    """One set of synthetic faces; arms of the same fold, seed and labels share it."""
 
-    Args:
-        trial: names the arm, the fold and the seed.
-        faces: the dataset.
-        rows: the labelled training faces of this trial, (n,).
-        size: side of the faces, pixels.
-        out: the run's folder.
-        settings: how many faces, how to train.
+    name: str
+    """Name of its files."""
+    source: str
+    """A system, perhaps with the ending `MEASURED`, `simulated` or `refined`."""
+    seed: int
+    train: np.ndarray
+    """Rows of the labelled training faces, (n,)."""
+    unlabelled: np.ndarray
+    """Rows of training faces that may be used without their labels, (m,)."""
+    validation: np.ndarray
+    """Rows of training faces that are held out besides the test faces, (v,)."""
+    test: np.ndarray
+    """Rows of the test faces, (t,)."""
+
+    def given(self, data: GainData) -> FaceTable:
+        """What a system may see: the labelled faces, and for what can use them those without labels."""
+        rest = self.unlabelled if uses_unlabelled(self.source) else self.unlabelled[:0]
+        chosen = data.faces.select(np.concatenate([self.train, rest]))
+        labels = chosen.table.label.where(np.arange(len(chosen)) < len(self.train), None)
+        chosen = replace(chosen, table=chosen.table.assign(split="train", label=labels))
+        return chosen.select(are_measured(chosen)) if self.source.endswith(MEASURED) else chosen
+
+    def labelled(self, data: GainData) -> FaceTable:
+        """The labelled training faces."""
+        chosen = data.faces.select(self.train)
+        return replace(chosen, table=chosen.table.assign(split="train"))
+
+    def folder(self, out: Path) -> Path:
+        """Where its faces lie."""
+        return out / "synthetic" / self.name
+
+    def record(self, out: Path) -> Path:
+        """The file that says that it is done, and what it took."""
+        return out / "synthetic" / f"{self.name}.json"
+
+    def done(self, out: Path) -> bool:
+        """Whether nothing is left to make."""
+        return self.record(out).is_file() and (self.folder(out) / "metadata.csv").is_file()
+
+
+def make_synthetic(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
+    """Make a set of synthetic faces, or what is missing of it, and its record."""
+    began, size = time.monotonic(), data.pixels.shape[-1]
+    if wanted.source == SIMULATED:
+        _simulated(wanted, data, size, wanted.folder(out), settings)
+    elif wanted.source == REFINED:
+        _refined(wanted, data, size, out, settings)
+    elif wanted.source.endswith(MEASURED):
+        _exemplified(wanted, data, size, out, settings)
+    else:
+        _translated(wanted, data, size, out, settings)
+    faces = len(read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary))
+    # The time of a set that was stopped and taken up again is that of its last part.
+    record = {"faces": faces, "seconds": round(time.monotonic() - began, 2)}
+    write_text(wanted.record(out), json.dumps(record) + "\n", parents=False)
+
+
+def read_synthetic(wanted: SyntheticSet, data: GainData, out: Path) -> tuple[np.ndarray, np.ndarray, float]:
+    """Read a set that `make_synthetic` made, and check that it has seen nothing that it must not see.
 
     Returns:
-        The synthetic faces.
+        Faces uint8 RGB (n, 3, S, S), their classes (n,) int64, and the seconds that making them took.
 
     Raises:
-        EmoaugError: a synthetic face or what made it has seen what it must not see.
+        EmoaugError: a synthetic face, or the system that made it, has seen what is held out.
     """
-    chosen = faces.select(rows)
-    chosen = replace(chosen, table=chosen.table.assign(split="train"))
-    if trial.arm.source == SIMULATED:
-        return _simulated(trial, chosen, size, out / "synthetic" / trial.name, settings)
-    if trial.arm.source == REFINED:
-        folder, config = _refined(trial, chosen, size, out, settings)
-    elif trial.arm.source is not None and trial.arm.source.endswith(MEASURED):
-        folder, config = _exemplified(trial, with_unlabelled(faces, rows, trial.fold), size, out, settings)
-    else:
-        folder, config = _translated(trial, chosen, size, out, settings)
-    made = read_faces(folder, vocabulary=faces.vocabulary)
-    check_lineage(made, config, faces, trial.fold)
-    return made
+    made = read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary)
+    config: dict[str, Any] | None = None
+    if wanted.source != SIMULATED:
+        config = read_config(out / "systems" / wanted.name / "checkpoint")
+    held_out = HeldOut.of([(data.faces, wanted.validation), (data.tested, wanted.test)])
+    check_lineage(made, config, wanted.given(data), held_out, rendered=wanted.source in (SIMULATED, REFINED))
+    pixels = load_faces(made, data.pixels.shape[-1])
+    for array in (data.pixels[wanted.validation], data.tested_pixels[wanted.test]):
+        check_pixels(pixels, array, str(made.root))
+    seconds = float(read_json(wanted.record(out))["seconds"])
+    return pixels, made.label_indices(), seconds
 
 
-def _translated(
-    trial: Trial, chosen: FaceTable, size: int, out: Path, settings: GainSettings
-) -> tuple[Path, dict[str, Any]]:
-    """Train the arm's system, and change the expressions of the training faces."""
-    assert trial.arm.source is not None
-    own = replace(get_system(trial.arm.source).configurations["compact"], size=size)
-    training = replace(settings.training, seed=trial.seed)
-    checkpoint = train(chosen, out / "systems" / trial.name, trial.arm.source, own, training, chosen.vocabulary)
+def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, settings: GainSettings) -> None:
+    """Train a system, and change the expressions of the training faces."""
+    chosen = wanted.given(data)
+    own = replace(get_system(wanted.source).configurations["compact"], size=size)
+    training = replace(settings.training, seed=wanted.seed)
+    checkpoint = train(chosen, out / "systems" / wanted.name, wanted.source, own, training, chosen.vocabulary)
     translator = load_translator(checkpoint)
     per_class = max(1, round(settings.synthetic_factor * len(chosen) / len(chosen.vocabulary)))
     # A class that no training face shows is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
-    plan = build_plan(chosen, learned, PlanSettings("per-class", count=per_class, seed=trial.seed))
-    folder = out / "synthetic" / trial.name
-    generate(chosen, translator, plan, folder, _generating(settings), {"data": str(chosen.root)})
-    return folder, read_config(checkpoint)
+    plan = build_plan(chosen, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
+    generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
 
 
-def with_unlabelled(faces: FaceTable, rows: np.ndarray, fold: Fold) -> FaceTable:
-    """All training faces of a fold, of which only those of some rows keep their labels."""
-    table = faces.table.assign(split="train")
-    table.loc[np.setdiff1d(np.arange(len(table)), rows), "label"] = None
-    return replace(faces, table=table).select(fold.train)
-
-
-def _exemplified(
-    trial: Trial, training_faces: FaceTable, size: int, out: Path, settings: GainSettings
-) -> tuple[Path, dict[str, Any]]:
+def _exemplified(wanted: SyntheticSet, data: GainData, size: int, out: Path, settings: GainSettings) -> None:
     """Train on what was measured on all training faces, and give the labelled ones' expressions to other people."""
-    assert trial.arm.source is not None
-    system = trial.arm.source.removesuffix(MEASURED)
+    chosen, system = wanted.given(data), wanted.source.removesuffix(MEASURED)
     own = replace(get_system(system).configurations["compact"], size=size)
-    training = replace(settings.training, seed=trial.seed)
-    checkpoint = train(training_faces, out / "systems" / trial.name, system, own, training, conditions="blendshapes")
-    config = read_config(checkpoint)
-    scale = IntensityScale.from_config(config)
+    training = replace(settings.training, seed=wanted.seed)
+    checkpoint = train(chosen, out / "systems" / wanted.name, system, own, training, conditions="blendshapes")
+    scale = IntensityScale.from_config(read_config(checkpoint))
     assert scale is not None
-    labelled = int(training_faces.table.label.notna().sum())
-    per_class = max(1, round(settings.synthetic_factor * labelled / len(training_faces.vocabulary)))
-    plan = build_exemplar_plan(training_faces, scale, PlanSettings("per-class", count=per_class, seed=trial.seed))
-    folder = out / "synthetic" / trial.name
-    provenance = {"data": str(training_faces.root)}
-    generate(training_faces, load_translator(checkpoint), plan, folder, _generating(settings), provenance)
-    return folder, config
+    per_class = max(1, round(settings.synthetic_factor * len(wanted.train) / len(chosen.vocabulary)))
+    plan = build_exemplar_plan(chosen, scale, PlanSettings("per-class", count=per_class, seed=wanted.seed))
+    translator = load_translator(checkpoint)
+    generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
 
 
-def _simulated(trial: Trial, chosen: FaceTable, size: int, folder: Path, settings: GainSettings) -> FaceTable:
+def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, settings: GainSettings) -> FaceTable:
     """Render faces with the expressions of the training faces, or with the published ones of their classes."""
+    chosen = wanted.labelled(data)
     labels = tuple(name for name in chosen.vocabulary if name in set(chosen.table.label))
     source: ExpressionSource = Prototypes()
     if settings.simulated_expressions == "measured":
         source = MeasuredExpressions.from_folder(chosen.root, chosen)
         labels = tuple(name for name in labels if name in source.labels)
-    scenes = SceneSettings(expressions=labels, per_subject=len(labels), seed=trial.seed)
+    scenes = SceneSettings(expressions=labels, per_subject=len(labels), seed=wanted.seed)
     rendering = SimulateSettings(
         count=settings.simulated_per_class * len(labels), size=size, face_model=settings.face_model, workers=1
     )
@@ -123,48 +160,14 @@ def _simulated(trial: Trial, chosen: FaceTable, size: int, folder: Path, setting
     return read_faces(folder, vocabulary=chosen.vocabulary)
 
 
-def _refined(
-    trial: Trial, chosen: FaceTable, size: int, out: Path, settings: GainSettings
-) -> tuple[Path, dict[str, Any]]:
+def _refined(wanted: SyntheticSet, data: GainData, size: int, out: Path, settings: GainSettings) -> None:
     """Render faces, and make them look like the training faces."""
-    rendered = _simulated(trial, chosen, size, out / "rendered" / trial.name, settings)
-    training = replace(settings.training, seed=trial.seed, batch_size=2 * settings.training.batch_size)
-    checkpoint = train_refiner(
-        rendered, chosen, out / "systems" / trial.name, RefinerSettings(size=size), training, RealSide()
-    )
-    folder = out / "synthetic" / trial.name
-    refine(rendered, checkpoint, folder, _generating(settings), {"data": str(rendered.root)})
-    return folder, read_config(checkpoint)
+    rendered = _simulated(wanted, data, size, out / "rendered" / wanted.name, settings)
+    training = replace(settings.training, seed=wanted.seed, batch_size=2 * settings.training.batch_size)
+    run = out / "systems" / wanted.name
+    checkpoint = train_refiner(rendered, wanted.given(data), run, RefinerSettings(size=size), training, RealSide())
+    refine(rendered, checkpoint, wanted.folder(out), _generating(settings), {"data": str(rendered.root)})
 
 
 def _generating(settings: GainSettings) -> GenerateSettings:
     return GenerateSettings(include_real="no", device=settings.training.device, precision="auto", threads=1)
-
-
-def check_lineage(made: FaceTable, config: dict[str, Any], faces: FaceTable, fold: Fold) -> None:
-    """Raise EmoaugError if a synthetic face, or the system that made it, has seen a face or person of the test set.
-
-    Args:
-        made: synthetic faces with their provenance.
-        config: the checkpoint's `config.json`.
-        faces: the dataset.
-        fold: who is trained on and who is tested on.
-    """
-    subjects = faces.table.subject.to_numpy()
-    test_subjects = {s for s in subjects[fold.test] if isinstance(s, str)}
-    # By content, not by name: a picture is the same one wherever it lies.
-    test_pictures = {faces.sha256(int(i)) for i in fold.test}
-    for column in ("source_sha256", "exemplar_sha256", "second_exemplar_sha256"):
-        from_test = made.table[column].isin(test_pictures).sum() if column in made.table else 0
-        if from_test:
-            raise EmoaugError(
-                f"{made.root}: {from_test} synthetic faces were made from test faces of fold {fold.number}"
-            )
-    seen = set(config["extra"].get("training_data", {}).get("subjects", []))
-    if seen & test_subjects:
-        raise EmoaugError(
-            f"{made.root}: its system was trained on {', '.join(sorted(seen & test_subjects)[:3])}, who test"
-        )
-    used = set(made.table.subject.dropna())
-    if used & test_subjects:
-        raise EmoaugError(f"{made.root}: synthetic faces of {', '.join(sorted(used & test_subjects)[:3])}, who test")

@@ -9,23 +9,37 @@ from typing import Literal
 from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
-from pipelines.arms import Arm, get_arm, words
+from pipelines.arms import OVERSAMPLE, Arm, get_arm, words
 from pipelines.splits import Fold
+
+Labels = int | Literal["all"]
+"""Labelled training faces of each class."""
 
 
 @dataclass(frozen=True)
 class GainSettings:
     """What is compared, and how often."""
 
-    arms: tuple[str, ...] = ("real", "classical", "lssl")
-    """Training recipes, with commas or spaces: real (no augmentation), classical, or a source of synthetic faces
-    (classical plus its faces): a system, a system with -measured, simulated, or refined."""
+    arms: tuple[str, ...] = ("real", "classical", "lssl", "geometry", "shuffled")
+    """Training recipes, with commas or spaces. Pictures: real (as they are), classical, randaugment, trivialaugment;
+    mixed: mixup, cutmix; drawn by class: oversample; with synthetic faces: a system, a system with -measured, simulated,
+    or refined. Joined by + they work together (mixup+lssl); what is not named is as in classical. Alone: geometry, a
+    linear model on blendshapes, and shuffled, trained on labels in random order, which must not beat chance."""
     folds: int = 4
-    """Folds that no person crosses; 1 takes the dataset's own train and test splits."""
+    """Folds that no person crosses; of no account with --test-split or --test."""
+    test_split: Literal["val", "test"] | None = None
+    """Train on the dataset's own train split and test on this one, in place of folds. With --test: the split of that
+    dataset to test on."""
     seeds: int = 3
     """Trials of each arm in each fold, from seed 0 on."""
-    labels_per_class: int | Literal["all"] = "all"
-    """Labelled training faces of each class, drawn by the seed."""
+    labels_per_class: tuple[str, ...] = ("all",)
+    """Labelled training faces of each class, drawn by the seed; several, such as 5,25,100,all, give a curve."""
+    unlabelled: Literal["all", "none"] = "all"
+    """Whether the training faces beyond these are used without their labels, by what can: refined, and systems with
+    -measured."""
+    tuning: Literal["none", "small"] = "none"
+    """small chooses, for every arm and trial, the best of 4 candidates on a quarter of the training people: learning
+    rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""
     synthetic_factor: float = 3.0
     """Synthetic faces for each real training face, over all classes; every class gets as many."""
     synthetic_share: float = 0.5
@@ -44,35 +58,58 @@ class GainSettings:
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=2000))
     """How a system is trained; its seed is the trial's."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
-    """How a classifier is trained; its recipe is the arm's."""
+    """How a classifier is trained; its recipe and mixing are the arm's."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arms", tuple(words(self.arms)))
-        if self.folds < 1 or self.seeds < 1:
-            raise EmoaugError(f"folds is {self.folds} and seeds {self.seeds}; both are 1 or more")
+        object.__setattr__(self, "labels_per_class", tuple(words(self.labels_per_class)))
+        if self.folds < 2 or self.seeds < 1:
+            raise EmoaugError(
+                f"folds is {self.folds} and seeds {self.seeds}; folds are 2 or more (the dataset's own split is "
+                "--test-split test), seeds 1 or more"
+            )
         if len(set(self.arms)) != len(self.arms) or not self.arms:
             raise EmoaugError(f"arms are {', '.join(self.arms)}; name each once")
-        for name in self.arms:
-            get_arm(name)
+        if any(get_arm(name).oversample for name in self.arms) and self.classifier.class_balanced:
+            raise EmoaugError(
+                f"{OVERSAMPLE} has nothing to add while every arm draws all classes equally often; with "
+                "--classifier.no-class-balanced the other arms draw all faces equally often"
+            )
         if self.simulated_per_class < 1:
             raise EmoaugError(f"simulated_per_class is {self.simulated_per_class}; it is 1 or more")
-        if self.labels_per_class != "all" and self.labels_per_class < 1:
-            raise EmoaugError(f"labels_per_class is {self.labels_per_class}; it is 1 or more, or all")
+        if len(set(self.label_counts)) != len(self.labels_per_class) or not self.labels_per_class:
+            raise EmoaugError(f"labels_per_class is {','.join(self.labels_per_class)}; name each number once")
         if not self.synthetic_factor > 0:
             raise EmoaugError(f"synthetic_factor is {self.synthetic_factor}; it is above 0")
         if not 0 < self.synthetic_share < 1:
             raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
 
+    @property
+    def label_counts(self) -> tuple[Labels, ...]:
+        """`labels_per_class` as numbers."""
+        counts: list[Labels] = []
+        for text in self.labels_per_class:
+            if text != "all" and not (text.isdecimal() and int(text) > 0):
+                raise EmoaugError(f'labels_per_class has "{text}"; it is 1 or more, or all')
+            counts.append("all" if text == "all" else int(text))
+        return tuple(counts)
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One classifier: an arm, a fold, a seed."""
+    """One classifier: an arm, a fold, a seed, and how many labels."""
 
     arm: Arm
     fold: Fold
     seed: int
+    labels: Labels = "all"
 
     @property
     def name(self) -> str:
         """Name of the trial's files."""
-        return f"fold{self.fold.number}-seed{self.seed}-{self.arm.name}"
+        return trial_name(self.fold.number, self.seed, self.labels, self.arm.name)
+
+
+def trial_name(fold: int, seed: int, labels: object, what: str) -> str:
+    """Name of the files of a trial, or of a set of synthetic faces, where `what` is an arm or a source."""
+    return f"fold{fold}-seed{seed}-{labels}-{what}"

@@ -2,37 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from classifiers.evaluation import Interval, paired_interval
+from classifiers.comparison import Estimate, Tally, compare, corrected, estimate, score_names
+from classifiers.evaluation import Interval
 from emoaug import EmoaugError
-from pipelines.arms import PICTURE_RECIPES
+from pipelines.arms import Kind, get_arm
+from pipelines.outcomes import Key, keys_of
 from pipelines.tables import text_table
 
 Outcome = Literal["helps", "hurts", "cannot tell"]
 
-RECALL = "recall_"
-"""Columns of a table of trials that hold the recall of a class begin like this."""
+_F1, _ACCURACY, _CHANCE = (score_names(()).index(name) for name in ("macro_f1", "accuracy", "chance"))
+_RECALL = len(score_names(()))
+"""Place of the first class's recall."""
+
+
+@dataclass(frozen=True)
+class ArmScore:
+    """One arm with one number of labels. Scores in per cent."""
+
+    labels: str
+    """Labelled training faces of each class, or all."""
+    arm: str
+    kind: Kind
+    trials: tuple[tuple[int, int, float, float], ...]
+    """Fold, seed, macro F1 and accuracy of each trial."""
+    macro_f1: Interval
+    accuracy: Interval
+    chance: float
+    """Accuracy that its predictions would have if they knew nothing of the faces."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against another over the trials that they share. All differences are in points: 1 is 0.01 of a score."""
+    """One arm against another over paired trials. All differences are in points: 1 is 0.01 of a score."""
 
+    labels: str
+    """Labelled training faces of each class, or all."""
     arm: str
     """The arm in question."""
     against: str
     """The arm that it is compared with."""
     macro_f1: Interval
-    """Mean difference in macro F1, points; this one decides."""
+    """Mean difference in macro F1, points; this one decides. It holds for all that is compared together."""
+    probability: float
+    """How often chance alone would bring any of what is compared together as far from zero."""
+    together: int
+    """How many comparisons interval and probability are corrected for."""
     accuracy: Interval
-    """Mean difference in accuracy, points."""
+    """Mean difference in accuracy, points; for itself alone."""
     recall: dict[str, Interval | None]
-    """Mean difference in the recall of each class, points; None for a class that no shared test fold contains."""
+    """Mean difference in the recall of each class, points, each for itself; None for a class that nothing tests."""
     pairs: tuple[tuple[int, int, float, float], ...]
     """Fold, seed, difference in macro F1 and in accuracy (points) of each pair of trials."""
 
@@ -50,24 +76,32 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The comparison in one sentence."""
-        change = f"{self.arm} changes macro F1 by {points(self.macro_f1.estimate)} points"
-        if self.trials == 1:
-            return f"With 1 paired trial {change} against {self.against}, and one trial has no interval: cannot tell."
+        """The comparison in one sentence, and how small a difference could have been seen."""
+        start = f"With {_labels(self.labels)} {self.arm} changes macro F1 by {points(self.macro_f1.estimate)} points"
+        if not np.isfinite(self.macro_f1.low):
+            return (
+                f"{start} against {self.against}, in one trial or on one person, which have no interval: cannot tell."
+            )
         low, high = points(self.macro_f1.low), points(self.macro_f1.high)
+        among = f", corrected for {self.together} comparisons" if self.together > 1 else ""
+        reach = self.macro_f1.high - self.macro_f1.estimate
+        power = f" With these trials a difference under {reach:.1f} points cannot be seen." if reach >= 0.05 else ""
         return (
-            f"With {self.trials} paired trials {change} ({100 * self.macro_f1.level:g} % interval {low} to {high}) "
-            f"against {self.against}: {self.outcome}."
+            f"{start} against {self.against} (95 % interval {low} to {high}, p = {self.probability:.2g}{among}; "
+            f"{self.trials} paired trials): {self.outcome}.{power}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and texts for JSON."""
         return {
+            "labels": self.labels,
             "arm": self.arm,
             "against": self.against,
             "outcome": self.outcome,
             "sentence": self.sentence,
             "macro_f1_points": self.macro_f1.to_dict(),
+            "probability": self.probability,
+            "compared_together": self.together,
             "accuracy_points": self.accuracy.to_dict(),
             "recall_points": {name: None if gain is None else gain.to_dict() for name, gain in self.recall.items()},
             "pairs": [
@@ -79,147 +113,201 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All comparisons of a gain trial."""
+    """All scores and comparisons of a gain trial."""
 
-    comparisons: tuple[Comparison, ...]
-    """Every synthetic arm against the best arm without synthetic faces, then classical against real."""
-    reference: str | None
-    """The arm without synthetic faces that has the best mean macro F1; None if there is none."""
-    test_to_train: float
-    """Test faces per training face, by which the intervals are widened; 0 for a single fold."""
+    arms: tuple[ArmScore, ...]
+    """Every arm with every number of labels."""
+    synthetic: tuple[Comparison, ...]
+    """Every arm with synthetic faces against the best arm without; together they are corrected for their number."""
+    plain: tuple[Comparison, ...]
+    """Every other arm without synthetic faces against the simplest one; corrected in the same way."""
+    warnings: tuple[str, ...]
+    """What must be read before the rest, one sentence each."""
     notes: tuple[str, ...]
     """What a reader of the intervals should know, one sentence each."""
 
     @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All of them."""
+        return self.synthetic + self.plain
+
+    @property
     def sentences(self) -> tuple[str, ...]:
-        """What was found about the synthetic arms, or about classical augmentation where there is no synthetic arm."""
-        if not self.comparisons:
-            return ("There are no two arms to compare: cannot tell.",)
-        synthetic = [c.sentence for c in self.comparisons if c.arm not in PICTURE_RECIPES]
-        return tuple(synthetic or [c.sentence for c in self.comparisons])
+        """What was found with each number of labels: of the best arm with synthetic faces, or else the best of all."""
+        found = self.synthetic or self.plain
+        if not found:
+            return (*self.warnings, "There are no two arms to compare: cannot tell.")
+        best: dict[str, Comparison] = {}
+        for comparison in found:
+            before = best.get(comparison.labels)
+            if before is None or comparison.macro_f1.estimate > before.macro_f1.estimate:
+                best[comparison.labels] = comparison
+        return (*self.warnings, *(comparison.sentence for comparison in best.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and texts for JSON."""
         return {
             "sentences": list(self.sentences),
-            "reference": self.reference,
-            "test_to_train": self.test_to_train,
+            "arms": [
+                {"labels": a.labels, "arm": a.arm, "macro_f1": a.macro_f1.to_dict(), "accuracy": a.accuracy.to_dict()}
+                for a in self.arms
+            ],
             "comparisons": [comparison.to_dict() for comparison in self.comparisons],
             "notes": list(self.notes),
         }
 
 
-def verdict(trials: pd.DataFrame, level: float = 0.95) -> Verdict:
+def verdict(
+    trials: pd.DataFrame, tallies: Mapping[Key, Tally], vocabulary: Sequence[str], units: str = "people"
+) -> Verdict:
     """Compare the arms of a gain trial.
 
-    Trials of one fold and one seed are a pair: they share their test faces, their training faces and their first
-    weights. Folds share most of their training faces, so that their differences are no independent evidence; with
-    more than one fold the intervals are widened by Nadeau & Bengio's correction, with 1 / (folds - 1) test faces per
-    training face.
+    Trials of one fold, seed and number of labels are paired: they share their test faces, their training faces and
+    their first weights. See `classifiers.comparison` for intervals and probabilities.
 
     Args:
-        trials: one row a trial, see `pipelines.gain.run_gain`; needs arm, fold, seed, accuracy, macro_f1, and
-            recall_CLASS for each class. Scores in [0, 1]; a recall is NaN where the class has no test faces.
-        level: confidence of every single interval, in (0, 1).
+        trials: one row a trial, see `pipelines.gain.trial_table`; needs labels, arm, fold and seed.
+        tallies: what each trial's classifier said.
+        vocabulary: the classes.
+        units: what the people of the tallies are, for the notes: people, or pictures where nobody is named.
 
     Raises:
-        EmoaugError: no trials, two trials of one arm, fold and seed, or arms without a common fold and seed.
-
-    Source: Nadeau & Bengio, "Inference for the Generalization Error", Machine Learning 52, 2003; the ratio for folds
-    as in Bouckaert & Frank, "Evaluating the Replicability of Significance Tests", PAKDD 2004.
+        EmoaugError: no trials, two of one arm, fold, seed and number of labels, or arms that do not share theirs.
     """
     if trials.empty:
         raise EmoaugError("there are no trials to compare; run the trials first")
-    if trials.duplicated(["arm", "fold", "seed"]).any():
-        twice = trials.loc[trials.duplicated(["arm", "fold", "seed"]), ["arm", "fold", "seed"]].iloc[0].tolist()
-        raise EmoaugError("arm {}, fold {}, seed {} has two trials; each counts once".format(*twice))
-    ratio = fold_ratio(trials)
-    arms = list(dict.fromkeys(trials["arm"]))
-    plain = [arm for arm in ("classical", "real") if arm in arms]
-    mean = trials.groupby("arm")["macro_f1"].mean()
-    reference = max(plain, key=lambda arm: float(mean[arm])) if plain else None
-    duels = [(arm, reference) for arm in arms if arm not in PICTURE_RECIPES and reference is not None]
-    if len(plain) == 2:
-        duels.append(("classical", "real"))
-    comparisons = tuple(_compare(trials, arm, against, ratio, level) for arm, against in duels)
-    return Verdict(comparisons, reference, ratio, _notes(trials, comparisons, reference, ratio, level))
+    keys = keys_of(trials)
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise EmoaugError(f"{twice} has two trials; each counts once")
+    cells: dict[tuple[str, str], dict[tuple[int, int], Tally]] = {}
+    for key in sorted(keys, key=lambda k: (k.fold, k.seed)):
+        cells.setdefault((key.labels, key.arm), {})[key.fold, key.seed] = tallies[key]
+    order = list(dict.fromkeys((key.labels, key.arm) for key in keys))
+    arms = tuple(_arm_score(labels, arm, cells[labels, arm]) for labels, arm in order)
+    duels: dict[Kind, list[tuple[str, str, str]]] = {"synthetic": [], "plain": []}
+    for labels in dict.fromkeys(labels for labels, _ in order):
+        own = [arm for arm in arms if arm.labels == labels]
+        plain = [arm for arm in own if arm.kind == "plain"]
+        if not plain:
+            continue
+        best = max(plain, key=lambda arm: arm.macro_f1.estimate).arm
+        simplest = next((arm.arm for name in ("real", "classical") for arm in plain if arm.arm == name), plain[0].arm)
+        duels["synthetic"] += [(labels, arm.arm, best) for arm in own if arm.kind == "synthetic"]
+        duels["plain"] += [(labels, arm.arm, simplest) for arm in plain if arm.arm != simplest]
+    synthetic = _compare(duels["synthetic"], cells, vocabulary)
+    plainly = _compare(duels["plain"], cells, vocabulary)
+    warnings, notes = _sanity(arms)
+    notes = [*_method(synthetic or plainly, units), *notes, *_reference(arms)]
+    return Verdict(arms, synthetic, plainly, tuple(warnings), tuple(notes))
 
 
-def fold_ratio(trials: pd.DataFrame) -> float:
-    """Test faces per training face, 1 / (folds - 1); 0 for a single fold, where the trials differ by their seed."""
-    folds = trials["fold"].nunique()
-    return 1 / (folds - 1) if folds > 1 else 0.0
-
-
-def _compare(trials: pd.DataFrame, arm: str, against: str, ratio: float, level: float) -> Comparison:
-    sides = [trials[trials["arm"] == name].set_index(["fold", "seed"]).sort_index() for name in (arm, against)]
-    shared = sides[0].index.intersection(sides[1].index)
-    if shared.empty:
-        raise EmoaugError(f"{arm} and {against} have no trial of the same fold and seed; run both with the same folds")
-
-    def gains(column: str) -> np.ndarray:
-        ours, theirs = (side.loc[shared, column].to_numpy(dtype=np.float64) for side in sides)
-        # Rounding errors of equal scores must not look like a tiny effect that is certain.
-        return np.round(100 * (ours - theirs), 9)
-
-    def interval(values: np.ndarray) -> Interval:
-        # Student's interval is the one that can be corrected for shared training faces; the bootstrap is not used.
-        found = paired_interval(values, level, repeats=1, test_to_train=ratio).student
-        if len(values) == 1:
-            return found
-        # No difference of two scores is larger than 100 points, whatever Student's t thinks possible.
-        return replace(found, low=max(found.low, -100.0), high=min(found.high, 100.0))
-
-    recall: dict[str, Interval | None] = {}
-    for name in trials.columns[trials.columns.str.startswith(RECALL)]:
-        known = gains(name)[~np.isnan(gains(name))]
-        recall[name.removeprefix(RECALL)] = interval(known) if len(known) else None
-    macro_f1, accuracy = gains("macro_f1"), gains("accuracy")
-    return Comparison(
-        arm=arm,
-        against=against,
-        macro_f1=interval(macro_f1),
-        accuracy=interval(accuracy),
-        recall=recall,
-        pairs=tuple(
-            (int(fold), int(seed), float(f1), float(gain))
-            for (fold, seed), f1, gain in zip(shared, macro_f1, accuracy, strict=True)
-        ),
+def _arm_score(labels: str, arm: str, tallies: Mapping[tuple[int, int], Tally]) -> ArmScore:
+    found = estimate(list(tallies.values()))
+    trials = tuple(
+        (fold, seed, float(row[_F1]), float(row[_ACCURACY]))
+        for (fold, seed), row in zip(tallies, found.trials, strict=True)
     )
+    macro_f1, accuracy = (_within(found.interval(place), 0, 100) for place in (_F1, _ACCURACY))
+    return ArmScore(labels, arm, get_arm(arm).kind, trials, macro_f1, accuracy, float(found.value[_CHANCE]))
 
 
-def _notes(
-    trials: pd.DataFrame, comparisons: tuple[Comparison, ...], reference: str | None, ratio: float, level: float
-) -> tuple[str, ...]:
+def _compare(
+    duels: Sequence[tuple[str, str, str]],
+    cells: Mapping[tuple[str, str], Mapping[tuple[int, int], Tally]],
+    vocabulary: Sequence[str],
+) -> tuple[Comparison, ...]:
+    """Compare arms two by two, all of them together."""
+    if not duels:
+        return ()
+    estimates = []
+    for labels, arm, against in duels:
+        ours, theirs = cells[labels, arm], cells[labels, against]
+        if list(ours) != list(theirs):
+            raise EmoaugError(f"{arm} and {against} have not all trials in common; give the command again to make them")
+        estimates.append(compare(list(ours.values()), list(theirs.values())))
+    intervals, probabilities = corrected(estimates)
+    found = []
+    for (labels, arm, against), one, interval, p in zip(duels, estimates, intervals, probabilities, strict=True):
+        names = list(cells[labels, arm])
+        pairs = tuple(
+            (fold, seed, float(row[_F1]), float(row[_ACCURACY]))
+            for (fold, seed), row in zip(names, one.trials, strict=True)
+        )
+        accuracy = _within(one.interval(_ACCURACY), -100, 100)
+        recall = {name: _known(one, _RECALL + i) for i, name in enumerate(vocabulary)}
+        macro_f1 = _within(interval, -100, 100)
+        found.append(Comparison(labels, arm, against, macro_f1, p, len(duels), accuracy, recall, pairs))
+    return tuple(found)
+
+
+def _known(found: Estimate, place: int) -> Interval | None:
+    return _within(found.interval(place), -100, 100) if np.isfinite(found.value[place]) else None
+
+
+def _within(interval: Interval, low: float, high: float) -> Interval:
+    """Cut an interval at the ends of what is possible; one without ends stays without."""
+    if not np.isfinite(interval.low):
+        return interval
+    return Interval(interval.estimate, max(interval.low, low), min(interval.high, high), interval.level)
+
+
+def _sanity(arms: Sequence[ArmScore]) -> tuple[list[str], list[str]]:
+    """What the arm with shuffled labels says: warnings if it does better than chance, else notes."""
+    warnings, notes = [], []
+    for arm in arms:
+        if arm.kind != "sanity":
+            continue
+        text = (
+            f"With {_labels(arm.labels)} in random order ({arm.arm}) {arm.accuracy.estimate:.1f} % are right, "
+            f"and chance has {arm.chance:.1f} %"
+        )
+        if not np.isfinite(arm.accuracy.low):
+            notes.append(f"{text}; one trial alone cannot be judged.")
+        elif arm.accuracy.low > arm.chance:
+            warnings.append(f"{text}: better than chance. Look for a leak before you believe anything here.")
+        else:
+            notes.append(f"{text}, as it should be.")
+    return warnings, notes
+
+
+def _reference(arms: Sequence[ArmScore]) -> list[str]:
+    """Where a linear model on blendshapes does better than all that sees pixels."""
     notes = []
-    if ratio:
+    for geometry in (arm for arm in arms if arm.kind == "reference"):
+        seeing = [arm for arm in arms if arm.labels == geometry.labels and arm.kind in ("plain", "synthetic")]
+        best = max(seeing, key=lambda arm: arm.macro_f1.estimate, default=None)
+        if best is not None and best.macro_f1.estimate < geometry.macro_f1.estimate:
+            notes.append(
+                f"With {_labels(geometry.labels)} a linear model on blendshapes has a macro F1 of "
+                f"{geometry.macro_f1.estimate:.1f} %, the best arm that sees pixels ({best.arm}) "
+                f"{best.macro_f1.estimate:.1f} %: the network does not see all that is there."
+            )
+    return notes
+
+
+def _method(comparisons: Sequence[Comparison], units: str) -> list[str]:
+    """How the intervals came about, and what the arms were held against."""
+    if not comparisons:
+        return []
+    notes = [
+        f"Intervals are for other {units} and another training on these training faces: {units} are drawn "
+        f"(bootstrap) and, for the probability, exchanged between the arms (sign-flip test); the chance in training "
+        "comes from how much the trials differ."
+    ]
+    held = {comparison.against for comparison in comparisons}
+    if all(get_arm(comparison.arm).kind == "synthetic" for comparison in comparisons):
         notes.append(
-            "The folds share most of their training faces, so the intervals are widened by Nadeau and Bengio's "
-            f"correction, with {ratio:.2f} test faces per training face."
+            "The arm that each is held against has the best macro F1 of those without synthetic faces, on the test "
+            "faces themselves, which favours it."
         )
-    else:
-        notes.append(
-            "All trials test on the same faces: the intervals cover the chance in training, "
-            "not the choice of the people who are tested."
-        )
-    synthetic = sum(comparison.arm not in PICTURE_RECIPES for comparison in comparisons)
-    if synthetic > 1:
-        notes.append(
-            f"{synthetic} systems are compared, each with its own {100 * level:g} % interval: "
-            "the chance that one of them is called wrongly grows with their number."
-        )
-    if synthetic and reference == "real" and (trials["arm"] == "classical").any():
-        notes.append("Classical augmentation did worse than none here, so the systems are compared with none (real).")
-    elif synthetic and reference == "real":
-        notes.append("There is no classical arm, so a gain may come from the classical part of the systems' recipe.")
-    for comparison in comparisons:
-        for name in (comparison.arm, comparison.against):
-            alone = int((trials["arm"] == name).sum()) - comparison.trials
-            if alone:
-                notes.append(
-                    f"{comparison.arm} against {comparison.against}: {alone} trials of {name} have no partner."
-                )
-    return tuple(notes)
+        if held == {"real"}:
+            notes.append("That is real here: a gain may come from the classical part of the other arms' recipe.")
+    return notes
+
+
+def _labels(labels: str) -> str:
+    return "all labels" if labels == "all" else f"{labels} labels a class"
 
 
 def points(value: float) -> str:
@@ -232,40 +320,46 @@ def points(value: float) -> str:
     return f"{value:+.2f}" if abs(value) < 0.1 else f"{value:+.1f}"
 
 
-def arm_table(trials: pd.DataFrame) -> str:
-    """The arms as a table for the terminal: mean and standard deviation of the scores (per cent) over the trials."""
+def arm_table(found: Verdict, trials: pd.DataFrame) -> str:
+    """The arms as a table for the terminal: mean scores (per cent) over the trials, with their intervals."""
     rows = [
         {
+            "labels": row["labels"],
             "arm": row["arm"],
             "trials": f"{row['trials']}",
-            "accuracy": spread(row["accuracy"], row["accuracy_sd"]),
-            "macro F1": spread(row["macro_f1"], row["macro_f1_sd"]),
+            "accuracy": percent(row["accuracy"]),
+            "macro F1": percent(row["macro_f1"]),
             "training faces": f"{row['train_faces']:,.0f}",
             "synthetic faces": f"{row['synthetic_faces']:,.0f}",
-            "seconds": f"{row['seconds']:,.0f}",
+            "minutes": f"{row['minutes']:,.1f}",
         }
-        for row in arm_rows(trials)
+        for row in arm_rows(found, trials)
     ]
-    return text_table(rows)
+    return text_table(rows, left=2)
 
 
-def arm_rows(trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """Summarise each arm, in the order in which the arms occur.
+def arm_rows(found: Verdict, trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Summarise each arm with each number of labels.
 
     Returns:
-        One dict an arm: arm, trials, means of accuracy, macro_f1, train_faces and synthetic_faces, accuracy_sd and
-        macro_f1_sd (NaN for one trial), seconds (mean of a trial, with its system) and minutes (of all).
+        One dict each: labels, arm, trials, accuracy and macro_f1 (`Interval`, per cent), means of train_faces and
+        synthetic_faces, minutes (of all its trials, with what made its synthetic faces), and chosen: how often which
+        settings were taken.
     """
     rows = []
-    for arm, own in trials.groupby("arm", sort=False):
-        spent = own["seconds"] + own["system_seconds"]
-        means = {name: float(own[name].mean()) for name in ("accuracy", "macro_f1", "train_faces", "synthetic_faces")}
-        deviations = {f"{name}_sd": float(own[name].std(ddof=1)) for name in ("accuracy", "macro_f1")}
-        totals = {"seconds": float(spent.mean()), "minutes": float(spent.sum()) / 60}
-        rows.append({"arm": str(arm), "trials": len(own)} | means | deviations | totals)
+    for score in found.arms:
+        own = trials[(trials["labels"].astype(str) == score.labels) & (trials["arm"] == score.arm)]
+        spent = own["seconds"] + own["tuning_seconds"] + own["system_seconds"]
+        rows.append(
+            {"labels": score.labels, "arm": score.arm, "trials": len(own)}
+            | {"accuracy": score.accuracy, "macro_f1": score.macro_f1}
+            | {name: float(own[name].mean()) for name in ("train_faces", "synthetic_faces")}
+            | {"minutes": float(spent.sum()) / 60, "chosen": own["settings"].value_counts(sort=False).to_dict()}
+        )
     return rows
 
 
-def spread(mean: float, deviation: float) -> str:
-    """Write a mean score and its standard deviation, both in [0, 1], in per cent: "61.2 ± 3.1"."""
-    return f"{100 * mean:.1f}" + ("" if np.isnan(deviation) else f" ± {100 * deviation:.1f}")
+def percent(interval: Interval) -> str:
+    """Write a score in per cent with its interval, "61.2 (58.0 to 64.4)"; alone where it has no ends."""
+    ends = f" ({interval.low:.1f} to {interval.high:.1f})" if np.isfinite(interval.low) else ""
+    return f"{interval.estimate:.1f}{ends}"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 from pipelines.gain import run_gain
 from pipelines.report import write_report
@@ -22,6 +23,11 @@ class Options:
     """Folder of aligned faces."""
     out: Path = Path("runs/gain")
     """Folder for trials, systems, synthetic faces and the report; the same command again goes on."""
+    test: Path | None = None
+    """Another folder of aligned faces to test on, in the place of folds; expressions that the first does not show, and
+    training faces that are like a picture of it, are left out."""
+    test_labels: tuple[str, ...] = ()
+    """Renames expressions of that folder, OLD=NEW each: --test-labels afraid=fear."""
     settings: Annotated[GainSettings, tyro.conf.arg(name="")] = field(default_factory=GainSettings)
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
 
@@ -29,11 +35,18 @@ class Options:
 def run(options: Options) -> None:
     """Run the trials and write the report."""
     faces = open_dataset(options.data, options.reading)
-    trials = run_gain(faces, options.out, options.settings)
+    test = None
+    if options.test is not None:
+        pattern = options.reading.subject_pattern
+        test = open_dataset(options.test, DatasetOptions(labels=options.test_labels, subject_pattern=pattern))
+    elif options.test_labels:
+        raise EmoaugError("--test-labels renames expressions of the folder that --test names; there is none")
+    trials = run_gain(faces, options.out, options.settings, test)
     print(write_report(faces, trials, options.out, options.settings))
-    unknown = int(faces.table.subject.isna().sum())
+    tested = faces if test is None else test
+    unknown = int(tested.table.subject.isna().sum())
     if unknown:
         print(
-            f"who is shown is unknown for {unknown:,} of {len(faces):,} faces: one person may be trained on and tested "
-            "on; --subject-pattern or a column `subject` would prevent it"
+            f"who is shown is unknown for {unknown:,} of {len(tested):,} faces that test: one person may be trained on "
+            "and tested on; --subject-pattern or a column `subject` would prevent it"
         )

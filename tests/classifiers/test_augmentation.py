@@ -13,6 +13,7 @@ from classifiers.augmentation import (
     GeometryRanges,
     augment_batch,
     erase,
+    mix_batch,
     recolour,
     warp,
 )
@@ -155,3 +156,44 @@ def test_erasing_leaves_the_promised_share_of_faces_whole() -> None:
 def test_an_unknown_recipe_is_refused_with_the_choices() -> None:
     with pytest.raises(EmoaugError, match="classical"):
         augment_batch(noise(), "strong", seeded())
+
+
+def mixed_pair(mixing: str, seed: int) -> tuple[Tensor, Tensor]:
+    """A batch of three black and three white faces, classes 0 and 1 of 3, mixed: how white each is, and its shares."""
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    faces = (2.0 * labels - 1).view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    mixed, shares = mix_batch(faces, labels, 3, mixing, seeded(seed))
+    assert mixed.shape == faces.shape
+    return (mixed.mean(dim=(1, 2, 3)) + 1) / 2, shares
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_labels_are_mixed_as_the_faces_are(mixing: str) -> None:
+    for seed in range(20):
+        white, shares = mixed_pair(mixing, seed)
+        torch.testing.assert_close(shares[:, 1], white)
+        torch.testing.assert_close(shares.sum(dim=1), torch.ones(6))
+        assert (shares[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_a_face_is_mixed_with_one_of_any_class_even_where_classes_come_in_turn(mixing: str) -> None:
+    pure = [
+        bool(((shares == 0) | (shares == 1)).all(dim=1).any())
+        for _, shares in (mixed_pair(mixing, s) for s in range(9))
+    ]
+    assert any(pure)
+    before = torch.random.get_rng_state()
+    first, again, other = (mixed_pair(mixing, seed)[1] for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_without_mixing_faces_and_labels_stay() -> None:
+    faces, labels = noise(), torch.arange(8) % 3
+    kept, truth = mix_batch(faces, labels, 3, "none", seeded())
+    assert kept is faces
+    assert truth is labels
+    with pytest.raises(EmoaugError, match="cutmix"):
+        mix_batch(faces, labels, 3, "blend", seeded())

@@ -45,12 +45,21 @@ def test_it_learns_what_is_easy_to_see(schedule, precision) -> None:
     assert (classifier(as_floats(faces)).argmax(dim=1).numpy() == labels).mean() > 0.9
 
 
-@pytest.mark.parametrize("recipe", ["classical", "trivialaugment"])
-def test_the_same_seed_gives_the_same_weights(recipe) -> None:
-    settings = dataclasses.replace(QUICK, recipe=recipe)
+@pytest.mark.parametrize(("recipe", "mixing"), [("classical", "none"), ("trivialaugment", "none"), ("flip", "mixup")])
+def test_the_same_seed_gives_the_same_weights(recipe, mixing) -> None:
+    settings = dataclasses.replace(QUICK, recipe=recipe, mixing=mixing)
     first, again, other = (train_classifier(*toy_faces(), 3, settings, seed, progress=False) for seed in (3, 3, 4))
     assert same_weights(first, again)
     assert not same_weights(first, other)
+
+
+def test_mixing_reaches_the_training() -> None:
+    trained = [
+        train_classifier(*toy_faces(), 3, dataclasses.replace(QUICK, mixing=mixing), progress=False)
+        for mixing in ("none", "mixup", "cutmix")
+    ]
+    assert not same_weights(trained[0], trained[1])
+    assert not same_weights(trained[1], trained[2])
 
 
 def test_training_leaves_the_global_random_states_alone() -> None:
@@ -124,6 +133,7 @@ def test_a_loss_that_runs_away_is_a_clear_error() -> None:
     ("change", "message"),
     [
         ({"recipe": "strong"}, "classical"),
+        ({"mixing": "blend"}, "cutmix"),
         ({"network": "resnet19"}, "resnet18"),
         ({"schedule": "linear"}, "one-cycle"),
         ({"precision": "16"}, "bf16-mixed"),

@@ -195,7 +195,25 @@ def test_a_mended_mistake_can_use_the_same_folder(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=3)
     base = ["gain", "--data", tmp_path / "faces", "--out", tmp_path / "out", "--arms", "real", "--seeds", 1]
     assert "use fewer folds" in mistake(capsys, *base)
-    assert run(capsys, *base, "--folds", 2, "--classifier.steps", 2, "--classifier.batch-size", 4)[0] == 0
+    assert run(capsys, *base, "--folds", 2, "--workers", 1, "--classifier.steps", 2)[0] == 0
+
+
+def test_gain_on_another_folder_says_what_the_labels_must_be(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    generator = np.random.default_rng(0)
+    for name in ("joyful", "calm"):
+        for i in range(2):
+            path = tmp_path / "other" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), generator.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    base = ["gain", "--data", tmp_path / "faces", "--out", tmp_path / "out", "--arms", "real,geometry"]
+    base += ["--seeds", 2, "--workers", 1, "--classifier.steps", 2]
+    assert '"calm"' in mistake(capsys, *base, "--test", tmp_path / "other")
+    assert "there is none" in mistake(capsys, *base, "--test-labels", "calm=neutral")
+    code, out, _ = run(capsys, *base, "--test", tmp_path / "other", "--test-labels", "calm=neutral")
+    assert code == 0
+    assert "4 faces that test" in out
+    assert "geometry" not in out
 
 
 def test_a_dataset_of_unreadable_pictures_is_one_line(capsys, tmp_path):

@@ -26,7 +26,7 @@ def test_a_demo_that_was_stopped_goes_on(tmp_path, capsys):
     run_demo(tmp_path, SMALL)
     picture = next((tmp_path / "bigger").glob("*/*.png"))
     before = picture.stat().st_mtime_ns
-    (tmp_path / "gain" / "trials" / "fold0-seed0-classical.json").unlink()
+    (tmp_path / "gain" / "trials" / "fold0-seed0-all-classical.json").unlink()
     run_demo(tmp_path, replace(SMALL, workers=2))
     assert picture.stat().st_mtime_ns == before
-    assert (tmp_path / "gain" / "trials" / "fold0-seed0-classical.json").exists()
+    assert (tmp_path / "gain" / "trials" / "fold0-seed0-all-classical.json").exists()

@@ -1,6 +1,7 @@
 """Gain trials from end to end on drawn faces, and the leaks that they must refuse."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,26 +9,31 @@ import pytest
 
 from augment.checkpoints import read_config
 from augment.folders import read_faces
-from augment.training import TrainingSettings
+from augment.pictures import encode_png, write_bytes
+from augment.systems import get_system
+from augment.training import TrainingSettings, train
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
-from pipelines.arms import get_arm
+from pipelines import gain_data
 from pipelines.gain import run_gain
+from pipelines.leaks import HeldOut, check_lineage
 from pipelines.report import write_report
 from pipelines.splits import Fold
-from pipelines.synthetic import check_lineage
 from pipelines.trials import GainSettings
 from tests.drawn_dataset import draw_dataset
 
 SETTINGS = GainSettings(
-    arms=("real,classical", "lssl"),
+    arms=("real,classical", "lssl", "mixup+lssl"),
     folds=2,
     seeds=1,
     synthetic_factor=1.0,
     size=32,
+    workers=1,
     training=TrainingSettings(steps=2, batch_size=4, sample_every=2, precision="32-true", device="cpu"),
     classifier=ClassifierSettings(steps=6, batch_size=8),
 )
+PLAIN = replace(SETTINGS, arms=("real", "classical"), classifier=ClassifierSettings(steps=2, batch_size=8))
+SCORES = ["arm", "labels", "fold", "seed", "accuracy", "macro_f1", "calibration_error"]
 
 
 @pytest.fixture(scope="module")
@@ -40,27 +46,43 @@ def run(tmp_path_factory):
 def test_every_arm_is_tried_on_every_fold_with_the_same_number_of_steps(run):
     _, trials, _ = run
     assert sorted(zip(trials.arm, trials.fold, strict=True)) == [
-        (arm, fold) for arm in ("classical", "lssl", "real") for fold in (0, 1)
+        (arm, fold) for arm in ("classical", "lssl", "mixup+lssl", "real") for fold in (0, 1)
     ]
-    assert (trials[trials.arm == "lssl"].synthetic_faces == 8).all()
-    assert (trials[trials.arm != "lssl"].synthetic_faces == 0).all()
+    with_faces = trials.arm.str.contains("lssl")
+    assert (trials[with_faces].synthetic_faces == 8).all()
+    assert (trials[~with_faces].synthetic_faces == 0).all()
     assert trials.macro_f1.between(0, 1).all()
+
+
+def test_arms_share_their_synthetic_faces_and_each_counts_what_they_took(run):
+    _, trials, out = run
+    assert sorted(p.name for p in (out / "systems").iterdir()) == ["fold0-seed0-all-lssl", "fold1-seed0-all-lssl"]
+    for fold in (0, 1):
+        seconds = trials[(trials.fold == fold) & trials.arm.str.contains("lssl")].system_seconds
+        assert seconds.nunique() == 1
+        assert seconds.iloc[0] > 0
 
 
 def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):
     faces, _, _ = run
     settings = replace(
-        SETTINGS, arms=("simulated", "refined"), simulated_per_class=2, simulated_expressions="prototypes"
+        SETTINGS,
+        arms=("simulated", "refined"),
+        simulated_per_class=2,
+        simulated_expressions="prototypes",
+        labels_per_class=("2",),
     )
     trials = run_gain(faces, tmp_path / "out", settings)
     assert (trials.synthetic_faces == 4).all()
-    refined = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-refined")
-    rendered = read_faces(tmp_path / "out" / "rendered" / "fold0-seed0-refined")
+    refined = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-2-refined")
+    rendered = read_faces(tmp_path / "out" / "rendered" / "fold0-seed0-2-refined")
     assert sorted(refined.table.source_file) == sorted(rendered.table.file_name)
-    seen = read_config(tmp_path / "out" / "systems" / "fold0-seed0-refined")["extra"]["training_data"]["subjects"]
-    tested = trials[(trials.arm == "refined") & (trials.fold == 0)].test_faces.item()
-    assert len(seen) == 8 - tested // 2
-    assert not set(seen) & set(rendered.table.subject)
+    trial = trials[(trials.arm == "refined") & (trials.fold == 0)].iloc[0]
+    seen = read_config(tmp_path / "out" / "systems" / "fold0-seed0-2-refined")["extra"]["training_data"]
+    # Four faces have labels; the refiner sees all training faces, which needs none.
+    assert trial.train_faces == 4
+    assert seen["faces"] == len(faces) - trial.test_faces
+    assert not set(seen["subjects"]) & set(rendered.table.subject)
 
 
 def test_trials_that_are_done_are_not_done_again(run):
@@ -73,7 +95,7 @@ def test_trials_that_are_done_are_not_done_again(run):
 
 def test_a_lost_trial_is_done_again_with_the_same_result(run):
     faces, _, out = run
-    path = out / "trials" / "fold1-seed0-lssl.json"
+    path = out / "trials" / "fold1-seed0-all-lssl.json"
     scores = json.loads(path.read_text())["scores"]
     path.unlink()
     run_gain(faces, out, SETTINGS)
@@ -81,10 +103,10 @@ def test_a_lost_trial_is_done_again_with_the_same_result(run):
 
 
 def test_the_number_of_workers_changes_nothing(run, tmp_path):
-    faces, trials, _ = run
-    columns = ["arm", "fold", "seed", "accuracy", "macro_f1", "calibration_error"]
-    alone = run_gain(faces, tmp_path / "out", replace(SETTINGS, workers=1))
-    assert alone[columns].equals(trials[columns])
+    faces, _, _ = run
+    one = run_gain(faces, tmp_path / "one", PLAIN)
+    two = run_gain(faces, tmp_path / "two", replace(PLAIN, workers=2))
+    assert two[SCORES].equals(one[SCORES])
 
 
 def test_other_settings_in_the_same_folder_are_refused(run):
@@ -100,70 +122,159 @@ def test_the_report_has_a_verdict(run):
     assert (out / "report" / "index.html").stat().st_size > 10_000
 
 
-def lineage(run):
-    faces, _, out = run
-    made = read_faces(out / "synthetic" / "fold0-seed0-lssl")
-    used = set(made.table.subject)
-    subjects = faces.table.subject.to_numpy()
-    train = np.flatnonzero([s in used for s in subjects])
-    rest = np.setdiff1d(np.arange(len(faces)), train)
-    return faces, made, read_config(out / "systems" / "fold0-seed0-lssl"), train, rest
-
-
-def test_synthetic_faces_come_from_training_people_only(run):
-    faces, made, config, train, rest = lineage(run)
-    check_lineage(made, config, faces, Fold(0, train, rest))
-    assert len(made) == 8
-
-
-def test_a_test_face_among_the_sources_is_refused(run):
-    faces, made, config, train, rest = lineage(run)
-    unknown = faces.table.assign(subject=None)
-    leak = int(np.flatnonzero([faces.sha256(i) in set(made.table.source_sha256) for i in range(len(faces))])[0])
-    fold = Fold(0, train, np.append(rest, leak))
-    nobody = replace(made, table=made.table.assign(subject=None))
-    with pytest.raises(EmoaugError, match="were made from test faces of fold 0"):
-        check_lineage(nobody, config, replace(faces, table=unknown), fold)
-
-
-def test_a_system_that_saw_a_test_person_is_refused(run):
-    faces, made, config, train, rest = lineage(run)
-    seen = config["extra"]["training_data"]
-    leaky = config | {
-        "extra": {"training_data": seen | {"subjects": [*seen["subjects"], faces.table.subject[rest[0]]]}}
-    }
-    with pytest.raises(EmoaugError, match="its system was trained on"):
-        check_lineage(made, leaky, faces, Fold(0, train, rest))
-
-
-def test_one_expression_alone_is_an_error(run, tmp_path):
+def test_the_reference_and_the_sanity_arm_stand_beside_the_others(run, tmp_path):
     faces, _, _ = run
-    with pytest.raises(EmoaugError, match="needs two expressions"):
-        run_gain(faces.select((faces.table.label == "happy").to_numpy()), tmp_path / "out", SETTINGS)
+    settings = replace(PLAIN, arms=("classical", "geometry", "shuffled"), labels_per_class=("2", "all"))
+    trials = run_gain(faces, tmp_path / "out", settings)
+    assert trials.groupby(["labels", "arm"]).size().tolist() == [2] * 6
+    assert trials[trials.labels == "2"].train_faces.tolist() == [4] * 6
+    text = write_report(faces, trials, tmp_path / "out", settings)
+    assert "With 2 labels a class in random order" in (tmp_path / "out" / "report" / "index.html").read_text()
+    assert "geometry" in text
+
+
+def test_without_blendshapes_the_reference_is_left_out_and_that_is_said(tmp_path):
+    faces = draw_dataset(tmp_path / "drawn", subjects=4, landmarks=False)
+    trials = run_gain(faces, tmp_path / "out", replace(PLAIN, arms=("real", "geometry")))
+    assert set(trials.arm) == {"real"}
+    assert "no blendshapes" in json.loads((tmp_path / "out" / "run.json").read_text())["notes"][0]
+
+
+def test_tuning_chooses_on_training_people_with_faces_that_know_nothing_of_them(run, tmp_path):
+    faces, _, _ = run
+    settings = replace(SETTINGS, arms=("classical", "lssl", "geometry"), tuning="small", classifier=PLAIN.classifier)
+    trials = run_gain(faces, tmp_path / "out", settings)
+    for trial in trials.itertuples():
+        name = f"fold{trial.fold}-seed0-all-{trial.arm}"
+        choice = json.loads((tmp_path / "out" / "trials" / f"{name}.json").read_text())["choice"]
+        assert len(choice["losses"]) == 4
+        assert choice["validation_faces"] == 2
+        assert json.loads(trial.settings) == choice["settings"]
+    test = np.load(tmp_path / "out" / "trials" / "fold0-seed0-all-lssl.npz")["rows"]
+    whole, apart = (
+        set(read_config(tmp_path / "out" / "systems" / name)["extra"]["training_data"]["subjects"])
+        for name in ("fold0-seed0-all-lssl", "fold0-seed0-all-lssl-tuning")
+    )
+    assert apart < whole
+    assert len(whole - apart) == 1
+    assert not whole & set(faces.table.subject[test])
+
+
+def test_another_dataset_can_test(run, tmp_path):
+    faces, _, _ = run
+    other = draw_dataset(tmp_path / "other", subjects=3)
+    for i in range(len(other)):
+        write_bytes(other.path(i), encode_png(255 - other.picture(i)[::-1]))
+    other = replace(other, table=other.table.assign(subject="stranger" + other.table.subject))
+    trials = run_gain(faces, tmp_path / "out", replace(PLAIN, seeds=2), other)
+    assert (trials.test_faces == 6).all()
+    assert (trials.train_faces == len(faces)).all()
+    text = write_report(faces, trials, tmp_path / "out", replace(PLAIN, seeds=2))
+    assert "2 paired trials" in text
+
+
+# Leaks: whatever brings a test face near a training, nothing may come of it.
+
+
+def test_a_test_face_among_the_training_faces_is_refused(run, tmp_path, monkeypatch):
+    faces, _, _ = run
+    make = gain_data.make_folds
+
+    def leaky(*arguments):
+        for fold in make(*arguments):
+            yield Fold(fold.number, np.append(fold.train, fold.test[0]), fold.test)
+
+    monkeypatch.setattr(gain_data, "make_folds", leaky)
+    with pytest.raises(EmoaugError, match="fold 0: 1 training faces show a person"):
+        run_gain(faces, tmp_path / "out", PLAIN)
+    assert not (tmp_path / "out" / "trials").exists()
+
+
+def copied(run, tmp_path):
+    """A copy of the run with one trial to do, the fold's test rows, and its name."""
+    faces, _, out = run
+    shutil.copytree(out, tmp_path / "out")
+    name = "fold0-seed0-all-lssl"
+    rows = np.load(out / "trials" / f"{name}.npz")["rows"]
+    (tmp_path / "out" / "trials" / f"{name}.json").unlink()
+    return faces, tmp_path / "out", name, rows
+
+
+def test_a_test_face_among_the_synthetic_faces_is_refused(run, tmp_path):
+    faces, out, name, rows = copied(run, tmp_path)
+    made = read_faces(out / "synthetic" / name)
+    write_bytes(made.path(3), encode_png(faces.picture(int(rows[0]))))
+    with pytest.raises(EmoaugError, match="1 of 8 faces have the very pixels of faces that are held out"):
+        run_gain(faces, out, SETTINGS)
+
+
+def test_a_system_that_was_trained_on_all_folds_is_refused(run, tmp_path):
+    faces, out, name, _ = copied(run, tmp_path)
+    own = replace(get_system("lssl").configurations["compact"], size=32)
+    checkpoint = train(faces, tmp_path / "all", "lssl", own, SETTINGS.training)
+    shutil.rmtree(out / "systems" / name / "checkpoint")
+    shutil.copytree(checkpoint, out / "systems" / name / "checkpoint")
+    with pytest.raises(EmoaugError, match=r"its system was trained on person0\d, person0\d, person0\d, held out"):
+        run_gain(faces, out, SETTINGS)
+
+
+def test_a_system_from_another_folder_is_refused_where_nobody_is_named(tmp_path):
+    faces = draw_dataset(tmp_path / "drawn", subjects=4)
+    faces = replace(faces, table=faces.table.assign(subject=None))
+    settings = replace(PLAIN, arms=("lssl",))
+    own = replace(get_system("lssl").configurations["compact"], size=32)
+    train(faces, tmp_path / "out" / "systems" / "fold0-seed0-all-lssl", "lssl", own, settings.training)
+    with pytest.raises(EmoaugError, match="no run of gain trials"):
+        run_gain(faces, tmp_path / "out", settings)
+    made = read_faces(tmp_path / "drawn")
+    config = read_config(tmp_path / "out" / "systems" / "fold0-seed0-all-lssl")
+    made = replace(made, table=made.table.assign(subject=None))
+    nothing = HeldOut(frozenset(), frozenset())
+    check_lineage(made, config, faces, nothing)
+    with pytest.raises(EmoaugError, match="trained on other faces"):
+        check_lineage(made, config, faces.select(range(4)), nothing)
+
+
+@pytest.mark.parametrize("column", ["source_sha256", "exemplar_sha256", "second_exemplar_sha256"])
+def test_a_synthetic_face_that_was_made_from_a_test_face_is_refused(run, column):
+    faces, _, out = run
+    name = "fold0-seed0-all-lssl"
+    made = read_faces(out / "synthetic" / name)
+    rows = np.load(out / "trials" / f"{name}.npz")["rows"]
+    held_out = HeldOut.of([(faces, rows)])
+    config = read_config(out / "systems" / name)
+    seen = faces.select(np.setdiff1d(np.arange(len(faces)), rows))
+    check_lineage(made, config, seen, held_out)
+    table = made.table.assign(subject=None)
+    table.loc[2, column] = faces.sha256(int(rows[0]))
+    with pytest.raises(EmoaugError, match="1 synthetic faces were made from faces that are held out"):
+        check_lineage(replace(made, table=table), config, seen, held_out)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
-    [("folds", 0, "1 or more"), ("arms", ("stargan",), "unknown arm"), ("synthetic_share", 1.0, "between 0 and 1")],
+    [
+        ("folds", 1, "--test-split"),
+        ("seeds", 0, "1 or more"),
+        ("arms", ("stargan",), "unknown arm"),
+        ("arms", ("oversample",), "no-class-balanced"),
+        ("synthetic_share", 1.0, "between 0 and 1"),
+        ("labels_per_class", ("5", "0"), "1 or more, or all"),
+        ("labels_per_class", ("5,5",), "each number once"),
+    ],
 )
 def test_settings_out_of_range_say_what_is_allowed(field, value, message):
     with pytest.raises(EmoaugError, match=message):
         replace(SETTINGS, **{field: value})
 
 
-def test_arms_are_what_they_say():
-    assert get_arm("real").recipe == "none"
-    assert get_arm("lssl").source == "lssl"
-    assert get_arm("lssl").recipe == get_arm("classical").recipe
-
-
 def test_a_measured_arm_learns_from_all_training_faces_and_takes_expressions_from_labelled_ones(run, tmp_path):
     faces, _, _ = run
-    settings = replace(SETTINGS, arms=("lssl-measured",), labels_per_class=2, synthetic_factor=2.0)
+    settings = replace(PLAIN, arms=("lssl-measured",), labels_per_class=("2",), synthetic_factor=2.0)
     trials = run_gain(faces, tmp_path / "out", settings)
     assert (trials.synthetic_faces == 8).all()
     for trial in trials.itertuples():
-        name = f"fold{trial.fold}-seed0-lssl-measured"
+        name = f"fold{trial.fold}-seed0-2-lssl-measured"
         made = read_faces(tmp_path / "out" / "synthetic" / name)
         seen = read_config(tmp_path / "out" / "systems" / name)["extra"]["training_data"]
         assert trial.train_faces == 4
@@ -175,9 +286,7 @@ def test_a_measured_arm_learns_from_all_training_faces_and_takes_expressions_fro
         assert (made.table.exemplar_file != made.table.source_file).all()
 
 
-def test_a_test_face_among_the_exemplars_is_refused(run):
-    faces, made, config, train, rest = lineage(run)
-    for column in ("exemplar_sha256", "second_exemplar_sha256"):
-        table = made.table.assign(**{column: [faces.sha256(int(rest[0])), *[None] * (len(made) - 1)]})
-        with pytest.raises(EmoaugError, match="made from test faces of fold 0"):
-            check_lineage(replace(made, table=table), config, faces, Fold(0, train, rest))
+def test_numbers_of_labels_are_read_with_commas():
+    assert replace(SETTINGS, labels_per_class=("5,25", "all")).label_counts == (5, 25, "all")
+    free = replace(SETTINGS.classifier, class_balanced=False)
+    assert replace(SETTINGS, arms=("oversample",), classifier=free).arms == ("oversample",)

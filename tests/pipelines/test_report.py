@@ -1,6 +1,7 @@
 """The report of a gain trial."""
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 
 from augment.folders import read_faces
 from augment.pictures import decode_picture, encode_png, write_bytes
+from classifiers import comparison
 from classifiers.evaluation import evaluate
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
@@ -24,7 +26,12 @@ EVIL = "<b>&\"'"
 """A class whose name would be markup if it were not escaped."""
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 SETTINGS = GainSettings(
-    arms=("real", "classical"), folds=2, seeds=1, size=32, classifier=ClassifierSettings(steps=3, batch_size=8)
+    arms=("real", "classical"),
+    folds=2,
+    seeds=1,
+    size=32,
+    workers=1,
+    classifier=ClassifierSettings(steps=3, batch_size=8),
 )
 
 
@@ -53,28 +60,32 @@ def draw_dataset(folder, label="sad", count=40, side=32):
     return read_faces(folder, vocabulary=("happy", label))
 
 
-def write_run(out, faces, arms=("real", "classical", "lssl"), folds=2, seeds=2, lost_source=False):
-    """A run's folder as the trials leave it: lssl is 10 points better than classical in every trial, give or take."""
-    generator, rows, labels = np.random.default_rng(1), [], faces.label_indices()
-    for seed in range(seeds):
-        for fold in range(folds):
-            for arm in arms:
-                right = {"real": 25, "classical": 28, "lssl": 32}[arm] + (fold + seed) % 2 * (arm == "lssl")
-                predicted = np.where(np.arange(len(labels)) < right, labels, 1 - labels)
-                row = {"arm": arm, "fold": fold, "seed": seed, "train_faces": 20, "seconds": 60.0}
-                row |= {"system_seconds": 120.0 * (arm == "lssl"), "synthetic_faces": 4 * (arm == "lssl")}
-                row |= {"scores": evaluate(np.eye(2)[predicted], labels, 2).to_dict()}
-                write_bytes(out / "trials" / f"fold{fold}-seed{seed}-{arm}.json", json.dumps(row).encode())
-                rows.append(row)
-                if arm == "lssl":
-                    folder = out / "synthetic" / f"fold{fold}-seed{seed}-lssl"
-                    write_synthetic(folder, faces, generator, lost_source)
+def write_run(out, faces, arms=("real", "classical", "lssl"), folds=2, seeds=2, lost_source=False, labels=("all",)):
+    """A run's folder as the trials leave it: lssl is 20 points better than classical in every trial, give or take."""
+    generator, rows, truth = np.random.default_rng(1), [], faces.label_indices()
+    people = np.unique(faces.table.subject, return_inverse=True)[1]
+    for count, seed, fold, arm in itertools.product(labels, range(seeds), range(folds), arms):
+        right = {"real": 25, "classical": 28, "lssl": 36}[arm] + (fold + seed) % 2 * (arm == "lssl")
+        # Everybody's first faces are right, then everybody's second ones, and so on.
+        predicted = np.where(np.arange(len(truth)) % 4 * 10 + np.arange(len(truth)) // 4 < right, truth, 1 - truth)
+        row = {"arm": arm, "labels": count, "fold": fold, "seed": seed, "train_faces": 20, "seconds": 60.0}
+        row |= {"system_seconds": 120.0 * (arm == "lssl"), "tuning_seconds": 0.0}
+        row |= {"synthetic_faces": 4 * (arm == "lssl"), "choice": {"settings": {"learning_rate": 0.002}}}
+        row |= {"scores": evaluate(np.eye(2)[predicted], truth, 2).to_dict()}
+        name = f"fold{fold}-seed{seed}-{count}-{arm}"
+        write_bytes(out / "trials" / f"{name}.json", json.dumps(row).encode())
+        np.savez(out / "trials" / f"{name}.npz", probabilities=np.eye(2)[predicted], labels=truth, units=people)
+        rows.append(row)
+        if arm == "lssl":
+            write_synthetic(out / "synthetic" / name, faces, generator, lost_source)
     finding = {"count": 1, "pictures": 2, "examples": [["faces/<i>.png", "faces/001.png"]]}
     audit = {"pictures": len(faces), "by_class": {"happy": 20}, "exact_duplicates": finding, "notes": []}
     write_bytes(out / "audit.json", json.dumps(audit).encode())
     run = {
-        "folds": [{"number": i, "train": 20, "test": 20, "sha256": f"{i}" * 64} for i in range(folds)],
+        "folds": [{"number": i, "seed": 0, "train": 20, "test": 20, "sha256": f"{i}" * 64} for i in range(folds)],
         "versions": {"emoaug": "9.8.7"},
+        "units": "people",
+        "notes": ["3 training faces are left out."],
     }
     write_bytes(out / "run.json", json.dumps(run).encode())
     return trial_table(rows, faces.vocabulary)
@@ -99,6 +110,13 @@ def write_synthetic(folder, faces, generator, lost_source):
             }
         )
     pd.DataFrame(rows).to_csv(folder / "metadata.csv", index=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_draws():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "REPEATS", 300)
+        yield
 
 
 class Page(HTMLParser):
@@ -155,9 +173,10 @@ def written(tmp_path_factory):
 
 def test_the_terminal_gets_the_verdict_the_arms_and_where_the_report_is(written):
     _, _, out, text, _ = written
-    assert text.startswith("With 4 paired trials lssl changes macro F1 by +")
-    assert text.splitlines()[0].endswith("against classical: helps.")
-    assert {"real", "classical", "lssl"} <= {line.split(" ")[0] for line in text.splitlines()}
+    assert text.startswith("With all labels lssl changes macro F1 by +")
+    assert "4 paired trials): helps." in text.splitlines()[0]
+    table = [line.split() for line in text.splitlines()[2:]]
+    assert {"real", "classical", "lssl"} <= {cells[1] for cells in table if len(cells) > 1}
     assert text.endswith(str(out / "report" / "index.html"))
 
 
@@ -217,11 +236,11 @@ def test_there_are_three_plots_and_no_class_name_is_read_as_a_formula(tmp_path):
 def test_confusions_are_summed_over_the_trials_and_shares_of_the_row(written):
     page = Page(written[-1])
     words = page.words()
-    # Of 40 faces, happy and the other in turn, real gets the first 25 right in all four trials: 13 and 12 of 20.
+    # Of everybody's four faces, happy and the other in turn, real gets two right, and of half the people a third.
     start = words.index("real: how the test faces")
     real = words[start : words.index("how the test faces", start + 10)]
-    assert "happy 65 35 80" in real
-    assert f"{EVIL} 40 60 80" in real
+    assert "happy 75 25 80" in real
+    assert f"{EVIL} 50 50 80" in real
 
 
 def test_pairs_show_the_source_left_and_the_synthetic_face_right(written):
@@ -293,8 +312,8 @@ def test_a_picture_that_cannot_be_read_is_named_and_stops_nothing(tmp_path):
 def test_a_damaged_trial_is_an_error_that_says_what_to_do(tmp_path):
     faces = draw_dataset(tmp_path / "data", count=8)
     trials = write_run(tmp_path / "out", faces, arms=("real",))
-    (tmp_path / "out" / "trials" / "fold0-seed0-real.json").write_text("{")
-    with pytest.raises(EmoaugError, match=r"fold0-seed0-real\.json is damaged .* remove it"):
+    (tmp_path / "out" / "trials" / "fold0-seed0-all-real.json").write_text("{")
+    with pytest.raises(EmoaugError, match=r"fold0-seed0-all-real\.json is damaged .* remove it"):
         write_report(faces, trials, tmp_path / "out", GainSettings())
 
 
@@ -304,9 +323,28 @@ def test_settings_versions_folds_audit_and_minutes_are_there(written):
     assert "labels_per_class all" in words
     assert "emoaug 9.8.7" in words
     assert "1" * 64 in words
+    assert "3 training faces are left out." in words
+    assert "What each arm chose" not in words
     assert "exact duplicates 1 (2 pictures)" in words
     # Four trials of three arms of a minute each, and two minutes for the system of each of lssl's.
     assert "20.0 minutes were spent" in words
+
+
+def test_several_numbers_of_labels_give_a_curve_and_a_verdict_each(tmp_path):
+    faces = draw_dataset(tmp_path / "data")
+    trials = write_run(tmp_path / "out", faces, labels=("5", "25"))
+    text = write_report(faces, trials, tmp_path / "out", GainSettings(labels_per_class=("5", "25"), tuning="small"))
+    page = Page((tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8"))
+    assert [line.split(" lssl")[0] for line in text.splitlines()[:2]] == [
+        "With 5 labels a class",
+        "With 25 labels a class",
+    ]
+    # A curve, the scores twice, the differences, the gains of the expressions twice.
+    assert len(page.plots()) == 6
+    assert any("labelled faces of each class" in plot for plot in page.plots())
+    assert "What each arm chose" in page.words()
+    assert '{"learning_rate": 0.002}: 4' in page.words()
+    assert "lssl, 25 labels a class: how the test faces" in page.words()
 
 
 def test_results_and_verdict_are_files_that_other_programs_read(written):
@@ -340,7 +378,8 @@ def test_real_trials_have_a_report(tmp_path):
     text = write_report(faces, trials, tmp_path / "out", SETTINGS)
     page = Page((tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8"))
     assert len(trials) == 4
-    assert text.startswith("With 2 paired trials classical changes macro F1 by ")
+    assert text.startswith("With all labels classical changes macro F1 by ")
+    assert "2 paired trials" in text.splitlines()[0]
     assert text.splitlines()[0] in page.words()
     run = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
     assert all(fold["sha256"] in page.words() for fold in run["folds"])

@@ -5,12 +5,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from augment.folders import FaceTable
 from emoaug import EmoaugError
-from pipelines.splits import groups_of, hold_out, limit_labels, make_folds
+from pipelines.splits import (
+    groups_of,
+    hold_out,
+    limit_labels,
+    make_folds,
+    other_dataset,
+    published_split,
+    validation_split,
+)
 
 CLASSES = ("angry", "happy", "sad")
 
@@ -98,45 +106,70 @@ def test_folds_hold_the_classes_in_like_proportion():
 def test_the_same_seed_gives_the_same_folds_and_another_seed_others():
     faces = make_faces([f"person {i // 2}" for i in range(60)])
     groups = groups_of(faces, np.arange(60))
-    hashes = [[fold.sha256(faces) for fold in make_folds(faces, groups, 3, seed)] for seed in (0, 0, 1)]
-    assert hashes[0] == hashes[1] != hashes[2]
-
-
-def test_the_hash_says_which_files_are_on_which_side_in_whatever_order():
-    faces = make_faces(["a", "a", "b", "b", "c", "c"])
-    fold = next(make_folds(faces, groups_of(faces, np.arange(6)), 2))
-    order = np.arange(6)[::-1]
-    turned = type(fold)(0, 5 - fold.train, 5 - fold.test)
-    assert turned.sha256(faces.select(order)) == fold.sha256(faces)
-    assert type(fold)(0, fold.test, fold.train).sha256(faces) != fold.sha256(faces)
-    assert type(fold)(0, fold.train[1:], fold.test).sha256(faces) != fold.sha256(faces)
+    tests = [[fold.test.tolist() for fold in make_folds(faces, groups, 3, seed)] for seed in (0, 0, 1)]
+    assert tests[0] == tests[1] != tests[2]
 
 
 @given(face_rows, st.lists(st.sampled_from(["train", "val", "test", None]), min_size=60, max_size=60))
-def test_one_fold_is_the_published_split_without_training_faces_of_test_groups(rows, splits):
+def test_the_published_split_keeps_its_training_faces_and_loses_test_faces_that_stand_in_them(rows, splits):
     splits = splits[: len(rows)]
     faces = make_faces([row[0] for row in rows], splits=splits, synthetic=[row[3] for row in rows])
     groups = groups_of(faces, np.array([row[1] for row in rows]))
     real = [i for i, row in enumerate(rows) if not row[3]]
-    test = [i for i in real if splits[i] == "test"]
-    train = [i for i in real if splits[i] == "train" and groups[i] not in set(groups[test])]
+    train = [i for i in real if splits[i] == "train"]
+    test = [i for i in real if splits[i] == "test" and groups[i] not in set(groups[train])]
     assume(test and train)
-    (fold,) = make_folds(faces, groups, 1)
+    fold = published_split(faces, groups, "test")
     assert fold.test.tolist() == test
     assert fold.train.tolist() == train
 
 
 @pytest.mark.parametrize("splits", [[None] * 6, ["train"] * 6, ["test"] * 6, ["train", "val"] * 3])
-def test_one_fold_without_a_published_split_is_an_error_that_says_what_to_do(splits):
-    faces = make_faces(list("abcdef"), splits=splits)
-    with pytest.raises(EmoaugError, match="--folds 4"):
-        list(make_folds(faces, np.arange(6), 1))
+def test_a_published_split_that_is_not_there_is_an_error_that_says_what_to_do(splits):
+    with pytest.raises(EmoaugError, match="own split has"):
+        published_split(make_faces(list("abcdef"), splits=splits), np.arange(6), "test")
 
 
 def test_a_published_split_whose_people_all_cross_it_is_an_error():
     faces = make_faces(list("aabbcc"), splits=["train", "test"] * 3)
-    with pytest.raises(EmoaugError, match="every train face"):
-        list(make_folds(faces, groups_of(faces, np.arange(6)), 1))
+    with pytest.raises(EmoaugError, match="every face of it"):
+        published_split(faces, groups_of(make_faces(list("aabbcc")), np.arange(6)), "test")
+
+
+def test_another_dataset_tests_whole_and_what_is_like_it_is_not_trained_on():
+    faces, tested = make_faces(list("abcd"), synthetic=[False, False, True, False]), make_faces(list("be"))
+    # The fourth face is a near-duplicate of the other dataset's second; b is in both.
+    groups = groups_of(make_faces(list("abcdbe")), np.array([0, 1, 2, 3, 4, 3]))
+    fold = other_dataset(faces, groups[:4], tested, groups[4:], None)
+    assert fold.train.tolist() == [0]
+    assert fold.test.tolist() == [0, 1]
+    with pytest.raises(EmoaugError, match="of split val"):
+        other_dataset(faces, groups[:4], tested, groups[4:], "val")
+    with pytest.raises(EmoaugError, match="every face"):
+        other_dataset(faces, groups[:4], faces, groups[:4], None)
+
+
+@given(face_rows, st.integers(0, 3))
+@settings(max_examples=30)
+def test_validation_faces_are_other_people_than_those_trained_on(rows, seed):
+    faces = make_faces([row[0] for row in rows], [row[2] for row in rows])
+    groups = groups_of(faces, np.array([row[1] for row in rows]))
+    chosen = np.arange(0, len(rows), 2)
+    found = validation_split(faces, groups, chosen, seed)
+    assume(found is not None)
+    train, held_out = found
+    assert sorted([*train, *held_out]) == chosen.tolist()
+    assert len(held_out)
+    assert not set(groups[train]) & set(groups[held_out])
+    labels = faces.table.label.to_numpy()
+    assert set(labels[train]) == set(labels[chosen])
+
+
+def test_where_nobody_can_be_set_aside_nothing_is_chosen():
+    faces = make_faces(list("aabbcc"))
+    assert validation_split(faces, groups_of(make_faces(list("aabbcc")), np.arange(6)), np.arange(6), 0) is None
+    many = make_faces([f"person {i}" for i in range(40)])
+    assert validation_split(many, np.arange(40), np.arange(40), 0) is not None
 
 
 def test_more_folds_than_people_are_an_error_that_says_what_to_do():
