@@ -22,9 +22,9 @@ class GainSettings:
 
     arms: tuple[str, ...] = ("real", "classical", "lssl", "geometry", "shuffled")
     """Training recipes, with commas or spaces. Pictures: real (as they are), classical, randaugment, trivialaugment;
-    mixed: mixup, cutmix; drawn by class: oversample; with synthetic faces: a system, a system with -measured, simulated,
-    or refined. Joined by + they work together (mixup+lssl); what is not named is as in classical. Alone: geometry, a
-    linear model on blendshapes, and shuffled, trained on labels in random order, which must not beat chance."""
+    mixed: mixup, cutmix; drawn by class: oversample; with synthetic faces: a system, a system with -measured,
+    simulated, or refined. Joined by + they work together (mixup+lssl); what is not named is as in classical. Alone:
+    geometry, a linear model on blendshapes, and shuffled, with labels in random order, which must not beat chance."""
     folds: int = 4
     """Folds that no person crosses; of no account with --test-split or --test."""
     test_split: Literal["val", "test"] | None = None

@@ -47,6 +47,6 @@ def run(options: Options) -> None:
     unknown = int(tested.table.subject.isna().sum())
     if unknown:
         print(
-            f"who is shown is unknown for {unknown:,} of {len(tested):,} faces that test: one person may be trained on "
-            "and tested on; --subject-pattern or a column `subject` would prevent it"
+            f"who is shown is unknown for {unknown:,} of {len(tested):,} faces in {tested.root}: one person may be "
+            "trained on and tested on; --subject-pattern or a column `subject` would prevent it"
         )

@@ -212,7 +212,7 @@ def test_gain_on_another_folder_says_what_the_labels_must_be(capsys, tmp_path):
     assert "there is none" in mistake(capsys, *base, "--test-labels", "calm=neutral")
     code, out, _ = run(capsys, *base, "--test", tmp_path / "other", "--test-labels", "calm=neutral")
     assert code == 0
-    assert "4 faces that test" in out
+    assert "unknown for 4 of 4 faces" in out
     assert "geometry" not in out
 
 
