@@ -109,7 +109,7 @@ def compare(ours: Sequence[Tally], theirs: Sequence[Tally], seed: int = 0) -> Es
     """
     gains = [scores(a.counts.sum(0)) - scores(b.counts.sum(0)) for a, b in zip(ours, theirs, strict=True)]
     # Rounding errors of equal scores must not look like a tiny effect that is certain.
-    trials: Floats = np.round(np.stack(gains), 9)
+    trials = np.stack(gains).round(9)
     spread = _bootstrap(ours, theirs, seed) - _mean(trials)
     return _estimate(trials, spread, _exchange(ours, theirs, seed), len(_names(ours)), seed)
 

@@ -120,7 +120,7 @@ def difference_plot(comparisons: Sequence[Comparison]) -> str:
     """Plot the paired differences in macro F1, one dot a pair, each with its mean and interval, as an SVG document."""
     colours = arm_colours([comparison.arm for comparison in comparisons])
     several = len({comparison.labels for comparison in comparisons}) > 1
-    names = [f"{c.arm}\nagainst {c.against}" + (f", {c.labels} labels" if several else "") for c in comparisons]
+    names = [f"{c.arm}" + (f", {c.labels} labels" if several else "") + f"\nagainst {c.against}" for c in comparisons]
     with _plot(1.2 + 0.65 * len(names)) as (_, (axis,), document):
         axis.axvline(0, color="#1a1a1a", linewidth=1)
         for row, comparison in enumerate(comparisons):
