@@ -23,7 +23,7 @@ from augment.folders import write_metadata
 from augment.models import cache_folder
 from augment.pictures import encode_png, read_picture, write_bytes
 from augment.random_expression import RandomExpression
-from augment.runs import check_same_run, explained_errors, locked, read_run, remove_temporary_files, write_run
+from augment.runs import check_same_run, locked, read_run, remove_temporary_files, write_run
 from augment.systems.base import Translator
 from emoaug import EmoaugError
 
@@ -193,7 +193,7 @@ class _Work:
 def _make(work: _Work, identity: dict[str, Any], workers: int) -> None:
     """Write what is missing, then the tables."""
     folder = work.folder
-    with locked(folder), explained_errors(folder):
+    with locked(folder):
         run = read_run(folder, KIND)
         if run is None:
             run = {"identity": identity, "copies": 0, "sources": dict(work.sources())}

@@ -28,6 +28,9 @@ FORMAT = 1
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 
+_TOLD = ("training_data", "expressions", "conditions")
+"""What a checkpoint may tell of itself in `extra`."""
+
 
 def save_checkpoint(folder: Path, translator: Translator, extra: dict[str, Any]) -> str:
     """Save what `load_translator` needs to make faces again: `weights.safetensors` and `config.json`.
@@ -161,6 +164,10 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     names = config["condition_names"]
     if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
         raise EmoaugError(f'{path}: "condition_names" must be different texts, got {names}')
+    extra = config.setdefault("extra", {})
+    told = [extra, *(extra.get(name, {}) for name in _TOLD)] if isinstance(extra, dict) else [extra]
+    if not all(isinstance(part, dict) for part in told):
+        raise EmoaugError(f'{path}: "extra" must be an object, and {", ".join(_TOLD)} in it; copy the checkpoint again')
     return config
 
 

@@ -19,7 +19,7 @@ from augment.duplicates import duplicate_groups, fingerprints
 from augment.folders import FaceTable, drop_unreadable, load_faces
 from augment.identity import IdentityEmbedding, train_embedding
 from augment.pictures import write_text
-from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
+from augment.runs import check_same_run, locked, read_run, remove_temporary_files, write_run
 from augment.systems import SYSTEMS, Translator, get_system
 from augment.training import TrainingSettings, data_hash, train
 from augment.training_data import subjects_of
@@ -127,7 +127,8 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
     if before is not None:
         check_same_run(out, before, identity)
     size = settings.size or load_faces(sides.train.select([0]), None).shape[-1]
-    with locked(out), explained_errors(out):
+    with locked(out):
+        remove_temporary_files(out)
         versions = {"emoaug": __version__, "torch": torch.__version__}
         write_run(out, KIND, {"identity": identity, "versions": versions})
         checkpoints, left_out = _trainings(sides.train, out, settings, size)
