@@ -1,0 +1,59 @@
+"""The loop over tasks in processes, and the one in threads."""
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from augment.workers import do_all, in_threads
+from emoaug import EmoaugError
+
+
+def make_square(place: str) -> Callable[[int], tuple[int, str, int]]:
+    """Where the work was prepared, and in which process it was done."""
+    here = f"{place} {os.getpid()}"
+    return lambda number: (number * number, here, os.getpid())
+
+
+def make_misfortune(kind: str) -> Callable[[int], int]:
+    def work(number: int) -> int:
+        if number == 2 and kind == "killed":
+            os.kill(os.getpid(), 9)
+        if number == 2 and kind == "fails":
+            raise OSError(28, "No space left on device")
+        time.sleep(30 if number > 2 else 0)
+        return number
+
+    return work
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_is_done_once_by_what_its_process_prepared(workers):
+    results = {}
+    do_all(range(20), workers, partial(make_square, "prepared"), results.__setitem__)
+    assert {number: square for number, (square, _, _) in results.items()} == {i: i * i for i in range(20)}
+    assert all(here == f"prepared {process}" for _, here, process in results.values())
+    assert (os.getpid() in {process for _, _, process in results.values()}) == (workers == 1)
+
+
+def test_no_tasks_prepare_nothing():
+    do_all([], 2, partial(make_square), lambda task, result: None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [("killed", EmoaugError, "ended unexpectedly"), ("fails", OSError, "No space left")],
+)
+def test_a_misfortune_ends_all_processes_at_once(kind, error, message):
+    began = time.monotonic()
+    with pytest.raises(error, match=message):
+        do_all(range(8), 2, partial(make_misfortune, kind), lambda task, result: None)
+    assert time.monotonic() - began < 25
+
+
+def test_threads_give_results_in_order_and_pass_errors_on():
+    assert list(in_threads(lambda i: i * i, list(range(1000)), 4)) == [i * i for i in range(1000)]
+    with pytest.raises(ZeroDivisionError):
+        list(in_threads(lambda i: 1 // (i - 600), list(range(1000)), 4))
