@@ -44,15 +44,19 @@ class Fingerprints:
         return len(self.digests)
 
 
+def thumbnail(picture: np.ndarray) -> np.ndarray:
+    """Reduce one picture, uint8 RGB (H, W, 3), to a grey one, uint8 (32, 32)."""
+    return cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
 def fingerprint(picture: np.ndarray) -> tuple[bytes, int, np.ndarray]:
     """Reduce one picture, uint8 RGB (H, W, 3), to digest, hash and thumbnail as in `Fingerprints`."""
     digest = hashlib.sha256(repr(picture.shape).encode())
     digest.update(np.ascontiguousarray(picture).data)
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    thumbnail = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    waves = cv2.dct(thumbnail.astype(np.float32))[:8, :8].ravel()
+    small = thumbnail(picture)
+    waves = cv2.dct(small.astype(np.float32))[:8, :8].ravel()
     bits = waves > np.median(waves[1:])  # the first is the mean brightness
-    return digest.digest(), int(np.packbits(bits).view(np.uint64)[0]), thumbnail
+    return digest.digest(), int(np.packbits(bits).view(np.uint64)[0]), small
 
 
 def fingerprints(pictures: Iterable[np.ndarray]) -> Fingerprints:
@@ -98,7 +102,7 @@ def near_pairs(
     """
     first = np.unique(exact_groups(prints), return_index=True)[1]
     hashes = prints.hashes[first]
-    details = _fine_detail(prints.thumbnails[first])
+    details = fine_detail(prints.thumbnails[first])
     found = [np.zeros((0, 2), dtype=np.int64)]
     for start in range(0, len(hashes), _BLOCK):
         block = hashes[start : start + _BLOCK]
@@ -151,11 +155,11 @@ def _chains(groups: np.ndarray) -> np.ndarray:
     return np.stack([order[:-1][linked], order[1:][linked]], axis=1).astype(np.int64)
 
 
-def _fine_detail(thumbnails: np.ndarray) -> np.ndarray:
-    """Subtract from each thumbnail its blur (standard deviation 2 px), float32."""
+def fine_detail(thumbnails: np.ndarray) -> np.ndarray:
+    """Subtract from each thumbnail (N, 32, 32) its blur (standard deviation 2 px), float32."""
     details = np.empty(thumbnails.shape, dtype=np.float32)
-    for place, thumbnail in enumerate(thumbnails.astype(np.float32)):
-        details[place] = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), 2)
+    for place, small in enumerate(thumbnails.astype(np.float32)):
+        details[place] = small - cv2.GaussianBlur(small, (0, 0), 2)
     return details
 
 

@@ -23,15 +23,9 @@ from tqdm import tqdm
 from augment.checkpoints import weights_sha256
 from augment.devices import Device, Precision, choose_device, choose_precision, explained_memory
 from augment.folders import FaceTable
-from augment.generation_folder import (
-    GenerateSummary,
-    check_folder,
-    fit,
-    picture_names,
-    write_tables,
-)
+from augment.generation_folder import GenerateSummary, check_folder, picture_names, write_tables
 from augment.generation_record import KIND, PLAN, RECORD, Made, Record, stamp_of, still_there
-from augment.pictures import encode_png, is_grey, write_bytes, write_text
+from augment.pictures import encode_png, fit, is_grey, write_bytes, write_text
 from augment.plans import check_plan, condition_array, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces
 from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from augment.folders import COLUMNS, FaceTable, write_metadata
 from augment.generation_record import Made
-from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes, write_text
+from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes, write_text
 from augment.plans import plan_summary
 from augment.real_faces import RealFace, safe_stem
 from emoaug import EmoaugError
@@ -58,14 +57,6 @@ class GenerateSummary:
                 *self.notes,
             ]
         )
-
-
-def fit(picture: np.ndarray, size: int) -> np.ndarray:
-    """Scale a picture (H, W, 3) to (size, size, 3): by area means when it shrinks, linearly when it grows."""
-    if picture.shape[:2] == (size, size):
-        return picture
-    shrinks = min(picture.shape[:2]) >= size
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def check_folder(out: Path, faces: FaceTable, targets: Sequence[str]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
+
+from augment.runs import append_line, read_lines
 
 PLAN = "plan.csv"
 RECORD = "done.jsonl"
@@ -42,13 +43,11 @@ class Record:
     def read(self) -> dict[int, Made]:
         """Finished rows by their number."""
         done: dict[int, Made] = {}
-        if not self.path.exists():
-            return done
-        for line in self.path.open("rb"):
+        for line in read_lines(self.path):
             try:
                 entries = [
                     Made(row, file, source, tuple(size), rejected, detail, tuple(stamp))
-                    for row, file, source, size, rejected, detail, stamp in json.loads(line)
+                    for row, file, source, size, rejected, detail, stamp in line
                 ]
             except (ValueError, TypeError, KeyError):
                 continue
@@ -57,11 +56,7 @@ class Record:
 
     def append(self, entries: list[Made]) -> None:
         """Add finished rows and wait until the disk has them."""
-        with self.path.open("ab") as file:
-            # The newline in front ends a torn line; an empty line is ignored like one.
-            file.write(b"\n" + json.dumps(entries).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, entries)
 
     def remove(self) -> None:
         """Remove the file, if it is there."""

@@ -150,6 +150,14 @@ def is_grey(picture: np.ndarray) -> bool:
     return bool(np.array_equal(red, green) and np.array_equal(green, blue))
 
 
+def fit(picture: np.ndarray, size: int) -> np.ndarray:
+    """Scale a picture (H, W, ...) to (size, size, ...): by area means when it shrinks, linearly when it grows."""
+    if picture.shape[:2] == (size, size):
+        return picture
+    shrinks = min(picture.shape[:2]) >= size
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
 def encode_png(picture: np.ndarray, grey: bool | None = None) -> bytes:
     """Encode a picture as PNG, losslessly and fast (compression level 1).
 

@@ -232,3 +232,21 @@ def clear_up(out: Path, *names: str) -> None:
 def write_run(out: Path, kind: str, run: Mapping[str, Any], file: str = RUN) -> None:
     """Write `run.json`."""
     write_text(out / file, json.dumps({"kind": kind, **run}, indent=2, ensure_ascii=False) + "\n", parents=False)
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Add a line of JSON to a file, and wait until the disk has it."""
+    with path.open("ab") as file:
+        # The newline in front ends a torn line; an empty line is ignored like one.
+        file.write(b"\n" + json.dumps(value).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> Iterator[Any]:
+    """What `append_line` wrote; nothing if there is no file. A line that a kill or a power cut left torn is left out."""
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                with suppress(ValueError):
+                    yield json.loads(line)

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train a system that changes expressions",
     "generate": "make a bigger dataset with a trained system",
     "compare": "train several systems and measure them side by side on people they never saw",
+    "score": "judge every made face, and reject the bad ones",
     "verify": "re-check a dataset folder that emoaug wrote",
     "demo": "the whole way on a small world of rendered faces",
     "gain": "measure whether synthetic faces make a classifier better",

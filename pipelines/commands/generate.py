@@ -13,8 +13,11 @@ from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
 from augment.plans import PlanSettings, build_plan
+from augment.scoring.folder import ScoreSettings
+from augment.scoring.rules import read_rules
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
+from pipelines.judges import JudgeSettings, score_and_filter
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,17 @@ class Options:
     plan: Annotated[PlanSettings, tyro.conf.arg(name="")] = field(default_factory=PlanSettings)
     exemplars: Annotated[ExemplarSettings, tyro.conf.arg(name="")] = field(default_factory=ExemplarSettings)
     settings: Annotated[GenerateSettings, tyro.conf.arg(name="")] = field(default_factory=GenerateSettings)
+    filter: tuple[str, ...] = ()
+    """Score the faces and reject those that fail a rule: lenient, strict, a file with one rule a line, or rules, as in
+    emoaug score."""
+    scoring: Annotated[ScoreSettings, tyro.conf.arg(name="scoring")] = field(default_factory=ScoreSettings)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
 
 
 def run(options: Options) -> None:
-    """Plan, make the faces, and say what came of it."""
+    """Plan, make the faces, judge them if asked, and say what came of it."""
+    rules = read_rules(options.filter) if options.filter else ()
     translator = load_translator(options.weights)
     config = read_config(options.weights)
     scale = IntensityScale.from_config(config)
@@ -63,3 +72,5 @@ def run(options: Options) -> None:
             {"data": str(faces.root), "weights": str(options.weights)},
         )
     )
+    if rules:
+        print(score_and_filter(options.out, faces, None, options.judge, options.scoring, rules))
