@@ -22,11 +22,13 @@ import torch
 import tyro
 from tqdm import tqdm
 
+from augment.faces import read_measures
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.landmarker import FaceLandmarker
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.likeness import details, same_pictures
+from augment.scoring.picture import describe
 from augment.scoring.reference import Asked, Reference, pictures_of, sibling_distances
 from augment.scoring.rules import PER_CLASS, Rule, read_rules
 from benchmarks import faults
@@ -90,9 +92,11 @@ class Planter:
 
     def __init__(self, faces: FaceTable, pictures: list[np.ndarray], held: np.ndarray, seed: int) -> None:
         self.pictures, self.held, self.generator = pictures, held, np.random.default_rng(seed)
+        self.descriptions = np.stack([describe(picture) for picture in pictures])
         self.labels = faces.table["label"].to_numpy()
         self.subjects = faces.table["subject"].to_numpy()
         self.known = faces.table["subject"].notna().to_numpy()
+        self.sources = possible_sources(faces)
         self.vocabulary = faces.vocabulary
         self.deck: list[int] = []
 
@@ -112,14 +116,11 @@ class Planter:
         return self.deck.pop()
 
     def _source(self, row: int, label: str) -> int:
-        """A training face of the same person that shows something else than `label`; the most similar; -1 for none."""
-        if not self.known[row]:
-            return -1
-        pool = np.flatnonzero(~self.held & (self.subjects == self.subjects[row]) & (self.labels != label))
+        """What a face of `label` may have been made from: the most similar training face that can be; -1 for none."""
+        pool = np.flatnonzero(~self.held & self.sources[row] & (self.labels != label))
         if not len(pool):
             return -1
-        own = self.pictures[row].astype(np.float32)
-        return int(pool[np.argmin([np.square(self.pictures[i] - own).mean() for i in pool])])
+        return int(pool[np.square(self.descriptions[pool] - self.descriptions[row]).sum(1).argmin()])
 
     def _as_made(self, fault: str, row: int) -> Planted:
         return Planted(fault, self.pictures[row], self.labels[row], self._source(row, self.labels[row]), row)
@@ -158,17 +159,37 @@ class Planter:
         return replace(planted, picture=change(planted.picture, self.generator))
 
 
+def possible_sources(faces: FaceTable) -> np.ndarray:
+    """Which faces could be each one's source, (N, N) bool: the same person's with another expression, seen alike.
+
+    A translated face looks the way its source does; pairs whose heads are turned apart by more than 10 degrees, where
+    that was measured, would stand in for none.
+    """
+    labels, subjects = (faces.table[name].to_numpy(dtype=object) for name in ("label", "subject"))
+    known = faces.table["subject"].notna().to_numpy()
+    pairs = (subjects[:, None] == subjects) & known[:, None] & (labels[:, None] != labels)
+    measures = read_measures(faces.root, faces.table["file_name"].tolist())
+    if measures is not None:
+        turn = np.abs(measures.pose[:, None, :2] - measures.pose[None, :, :2]).max(2)
+        pairs &= ~(turn > 10)
+    return pairs
+
+
 def hold_out(faces: FaceTable, pictures: list[np.ndarray], share: float, seed: int) -> np.ndarray:
-    """Which faces stand in for made ones, (N,) bool: pictures that have no copy, and leave their person a face."""
+    """Which faces stand in for made ones, (N,) bool: pictures that have no copy and, of known people, a source."""
     names, times = np.unique(same_pictures(faces, pictures), return_inverse=True, return_counts=True)[1:]
     single = times[names] == 1
-    subjects, labels = faces.table["subject"].to_numpy(), faces.table["label"].to_numpy()
-    known = faces.table["subject"].notna().to_numpy()
+    known, sources = faces.table["subject"].notna().to_numpy(), possible_sources(faces)
     held = np.zeros(len(faces), bool)
+    # How many sources each face still has, so that none loses its last.
+    left = sources.sum(1)
     for row in np.random.default_rng(seed).permutation(len(faces)).tolist():
-        left = ~held & (subjects == subjects[row]) & (labels != labels[row])
-        if single[row] and held.mean() < share and (not known[row] or left.any()):
+        if held.mean() >= share:
+            break
+        needed = held & sources[:, row]
+        if single[row] and (not known[row] or left[row] > 0) and (left[needed] > 1).all():
             held[row] = True
+            left -= sources[:, row]
     return held
 
 
