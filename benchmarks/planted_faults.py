@@ -29,7 +29,7 @@ from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.likeness import details, same_pictures
 from augment.scoring.picture import describe
-from augment.scoring.reference import Asked, Reference, pictures_of, sibling_distances
+from augment.scoring.reference import Asked, Reference, pictures_of
 from augment.scoring.rules import PER_CLASS, Rule, read_rules
 from benchmarks import faults
 from benchmarks.machine import machine
@@ -217,7 +217,7 @@ def scored(reference: Reference, planted: list[Planted], place: dict[int, int]) 
     again = [face.fault == REPEATED for face in planted]
     conditions = ["again" if repeat else str(i) for i, repeat in enumerate(again)]
     bases = [f"face {face.base}" for face in planted]
-    scores["nearest_sibling"] = sibling_distances(details(pictures), bases, conditions)[0]
+    scores["nearest_sibling"] = reference.nearest_siblings(details(pictures), bases, conditions)[0]
     return scores
 
 

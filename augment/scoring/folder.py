@@ -21,7 +21,7 @@ from augment.runs import append_line, explained_errors, locked, read_lines
 from augment.scoring.figures import MOST_COMPARED, Figure, SetFigures, set_figures
 from augment.scoring.likeness import details
 from augment.scoring.picture import describe
-from augment.scoring.reference import SCORES, Asked, Jury, Reference, pictures_of, sibling_distances
+from augment.scoring.reference import SCORES, Asked, Jury, Reference, pictures_of
 from augment.scoring.rows import MadeFaces
 from emoaug import EmoaugError
 
@@ -94,7 +94,7 @@ def score_folder(folder: Path, real: FaceTable, jury: Jury, settings: ScoreSetti
         rows = _score_rows(made, reference, asked, record, identity)
         scores = pd.DataFrame([rows[i] for i in range(len(made))])
         fine, descriptions, described = _all_pictures(made, size)
-        distance, place = sibling_distances(fine, made.column("source_file"), made.column("condition"))
+        distance, place = reference.nearest_siblings(fine, made.column("source_file"), made.column("condition"))
         names = made.column("file_name")
         scores["nearest_sibling"] = [_rounded(value) for value in distance]
         scores["nearest_sibling_file"] = [names[p] if p >= 0 else None for p in place]

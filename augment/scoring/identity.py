@@ -52,8 +52,9 @@ def learn_identity(descriptions: np.ndarray, people: Sequence[str | None]) -> Id
         descriptions, people = descriptions[kept], [people[i] for i in kept]
     mean, deviation = descriptions.mean(0), descriptions.std(0) + 1e-3
     values = (descriptions - mean) / deviation
-    # Fewer components than faces: the last ones would be noise.
-    components = max(1, min(_COMPONENTS, len(values) - 1, values.shape[1]))
+    # A third as many components as faces, at most: with more, the faces learned from all lie at right angles to each
+    # other, and any new face looks alike to all of them by comparison.
+    components = max(1, min(_COMPONENTS, len(values) // 3, values.shape[1]))
     analysis = PCA(components, svd_solver="full" if len(values) < values.shape[1] else "covariance_eigh").fit(values)
     total = np.diag(analysis.explained_variance_)
     covariance, within = total, _variation_within(analysis.transform(values), people)

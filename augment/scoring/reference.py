@@ -13,7 +13,7 @@ from torch import Tensor
 from augment.folders import FaceTable
 from augment.landmarker import FaceLandmarker
 from augment.scoring.identity import learn_identity
-from augment.scoring.likeness import details, nearest, same_pictures
+from augment.scoring.likeness import copy_distance, details, nearest, same_pictures
 from augment.scoring.movement import measure_blendshapes, movements, typical_blendshapes
 from augment.scoring.picture import colour_noise, describe, evenness, sharpness
 from emoaug import EmoaugError
@@ -111,6 +111,7 @@ class Reference:
         first = shuffled[np.sort(np.unique(self.alike[shuffled], return_index=True)[1])]
         self.measured = np.sort(first[:most_measured])
         self._pictures = pictures
+        self.copy_distance = copy_distance([pictures[row] for row in self.measured[:200]])
         self._blendshapes: dict[int, np.ndarray] = {}
         classes = len(real.vocabulary)
         self.typical = typical_blendshapes(self._measure(self.measured), self.labels[self.measured], classes)
@@ -155,7 +156,7 @@ class Reference:
 
         Returns:
             A row a face: the columns of `SCORES`, NaN where there is nothing to compare with, and always in
-            `nearest_sibling`, for which see `sibling_distances`; then `nearest_real_file`.
+            `nearest_sibling`, for which see `nearest_siblings`; then `nearest_real_file`.
         """
         pictures = pictures_of(pixels)
         distance, place = self._nearest_real(pictures, asked)
@@ -177,6 +178,34 @@ class Reference:
                 "nearest_real_file": np.where(place >= 0, names[place], None),
             }
         )
+
+    def nearest_siblings(
+        self, fine: np.ndarray, sources: Sequence[str], conditions: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find for each made face the most similar one before it; of the same picture made twice, the first stays.
+
+        Faces that one source became under different conditions are meant to be alike, and are not compared.
+
+        Args:
+            fine: from `details`, (N, 1024), in the dataset's order.
+            sources: what each was made from, (N,); empty where there is none.
+            conditions: what was asked, (N,).
+
+        Returns:
+            As `nearest`, the distance over `copy_distance`.
+        """
+        source = np.unique(list(sources), return_inverse=True)[1]
+        condition = np.unique(list(conditions), return_inverse=True)[1]
+        source[[not name for name in sources]] = -1
+        order = np.arange(len(fine))
+
+        def barred(rows: np.ndarray) -> np.ndarray:
+            one, other = rows[:, None], order[None, :]
+            variants = (source[one] == source[other]) & (source[one] >= 0) & (condition[one] != condition[other])
+            return (other >= one) | variants
+
+        distance, place = nearest(fine, fine, barred)
+        return distance / self.copy_distance, place
 
     def _label_probability(self, pixels: np.ndarray, asked: Asked) -> np.ndarray:
         """The judge's probability of the wanted class, (N,)."""
@@ -213,7 +242,7 @@ class Reference:
         return result
 
     def _nearest_real(self, pictures: list[np.ndarray], asked: Asked) -> tuple[np.ndarray, np.ndarray]:
-        """Distance and place of the most similar real face that is not the source, nor the face itself."""
+        """Distance, over `copy_distance`, and place of the most similar real face but the source and itself."""
 
         def barred(rows: np.ndarray) -> np.ndarray:
             own = np.zeros((len(rows), len(self.alike)), bool)
@@ -222,7 +251,8 @@ class Reference:
                 own[known] |= self.alike[None, :] == self.alike[places[known]][:, None]
             return own
 
-        return nearest(details(pictures), self.details, barred)
+        distance, place = nearest(details(pictures), self.details, barred)
+        return distance / self.copy_distance, place
 
     def _movements(self, pictures: list[np.ndarray], asked: Asked) -> np.ndarray:
         """Whether a face was found (0 or 1), and `movements`, (N, 4)."""
@@ -265,31 +295,3 @@ def _folds_of_people(people: np.ndarray) -> np.ndarray:
 def pictures_of(pixels: np.ndarray) -> list[np.ndarray]:
     """Faces (N, 3, H, W) as pictures (H, W, 3)."""
     return [np.ascontiguousarray(face.transpose(1, 2, 0)) for face in pixels]
-
-
-def sibling_distances(
-    fine: np.ndarray, sources: Sequence[str], conditions: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find for each made face the most similar one before it; of the same picture made twice, the first stays.
-
-    Faces that one source became under different conditions are meant to be alike, and are not compared.
-
-    Args:
-        fine: from `details`, (N, 1024), in the dataset's order.
-        sources: what each was made from, (N,); empty where there is none.
-        conditions: what was asked, (N,).
-
-    Returns:
-        As `nearest`.
-    """
-    source = np.unique(list(sources), return_inverse=True)[1]
-    condition = np.unique(list(conditions), return_inverse=True)[1]
-    source[[not name for name in sources]] = -1
-    order = np.arange(len(fine))
-
-    def barred(rows: np.ndarray) -> np.ndarray:
-        one, other = rows[:, None], order[None, :]
-        variants = (source[one] == source[other]) & (source[one] >= 0) & (condition[one] != condition[other])
-        return (other >= one) | variants
-
-    return nearest(fine, fine, barred)

@@ -92,7 +92,7 @@ class MadeFaces:
     def write(self, **columns: list[Any]) -> None:
         """Set columns of the made faces, N values each, and write the table, atomically."""
         for name, values in columns.items():
-            cells = self.table[name].astype(object).to_numpy()
+            cells = self.table[name].astype(object).to_numpy(copy=True)
             for row, value in zip(self.rows, values, strict=True):
                 cells[row] = value
             self.table[name] = pd.Series(cells, dtype=object)

@@ -19,8 +19,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "label_probability >= 0.3%",
         "identity >= 0.9",
         "movement >= 0.3%",
-        "nearest_real >= 0.3%",
-        "nearest_sibling >= 0.3%",
+        "nearest_real >= 1",
+        "nearest_sibling >= 1",
         "sharpness >= 0.3%",
         "colour_noise <= 99.7%",
         "evenness >= 0.3%",
@@ -30,14 +30,15 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "identity >= 0.97",
         "face_found >= 1",
         "movement >= 0.5%",
-        "nearest_real >= 0.5%",
-        "nearest_sibling >= 0.5%",
+        "nearest_real >= 2",
+        "nearest_sibling >= 2",
         "sharpness >= 0.5%",
         "colour_noise <= 99.5%",
         "evenness >= 0.5%",
     ),
 }
-"""Rules by name. Percentages are of real faces and so are the shares of good faces that each rule costs."""
+"""Rules by name. A percentage is the share of good faces that the rule costs, as far as real ones tell; the other
+numbers have units that come from the real faces too (see README.md)."""
 
 PER_CLASS = "label_probability"
 """The score whose percentiles are those of the class: judges are surer of some expressions than of others."""

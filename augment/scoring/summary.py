@@ -96,7 +96,11 @@ def write_sheet(found: FolderScores) -> None:
         kept = kept[np.argsort(-good[kept], kind="stable")]
         out = np.flatnonzero((labels == label) & rejected)
         out = out[np.argsort(good[out], kind="stable")]
-        for what, chosen in (("best", kept[:COLUMNS]), ("worst", kept[::-1][:COLUMNS]), ("rejected", out[:COLUMNS])):
+        for what, chosen in (
+            ("best", kept[:COLUMNS]),
+            ("worst", kept[COLUMNS:][::-1][:COLUMNS]),
+            ("rejected", out[:COLUMNS]),
+        ):
             if len(chosen):
                 rows.append([read_picture(made.path(i)) for i in chosen.tolist()])
                 names.append(f"{label}: {what}")
