@@ -61,7 +61,7 @@ def nearest(
     for start in range(0, len(faces), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(faces)))
         alike = np.maximum(faces[rows] @ others.T, mirrored[rows] @ others.T)
-        alike[barred(rows)] = -np.inf
+        alike = np.where(barred(rows), -np.inf, alike)
         best = alike.argmax(1)
         highest = alike[np.arange(len(rows)), best]
         found = np.isfinite(highest)

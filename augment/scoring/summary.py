@@ -96,11 +96,8 @@ def write_sheet(found: FolderScores) -> None:
         kept = kept[np.argsort(-good[kept], kind="stable")]
         out = np.flatnonzero((labels == label) & rejected)
         out = out[np.argsort(good[out], kind="stable")]
-        for what, chosen in (
-            ("best", kept[:COLUMNS]),
-            ("worst", kept[COLUMNS:][::-1][:COLUMNS]),
-            ("rejected", out[:COLUMNS]),
-        ):
+        for what, faces in (("best", kept), ("worst", kept[COLUMNS:][::-1]), ("rejected", out)):
+            chosen = faces[:COLUMNS]
             if len(chosen):
                 rows.append([read_picture(made.path(i)) for i in chosen.tolist()])
                 names.append(f"{label}: {what}")

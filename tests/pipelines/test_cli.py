@@ -250,6 +250,12 @@ def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     assert bigger.table.is_synthetic.sum() == 8
     assert len(bigger) == 16
     assert run(capsys, "verify", tmp_path / "bigger")[0] == 0
+    judged = ["--filter", "evenness >= 0", "identity >= 0", "--scoring.no-landmarks", "--judge.folds", 2]
+    quick = ["--judge.classifier.steps", 2, "--judge.classifier.batch-size", 4]
+    code, out, _ = run(capsys, "generate", *made, "--policy", "multiply", "--factor", 1, *judged, *quick)
+    assert code == 0
+    assert "kept 8 of 8 made faces" in out
+    assert run(capsys, "verify", tmp_path / "bigger")[0] == 0
     victim = bigger.path(int(np.flatnonzero(bigger.table.is_synthetic)[0]))
     victim.write_bytes(victim.read_bytes()[:-20])
     code, out, _ = run(capsys, "verify", tmp_path / "bigger")
