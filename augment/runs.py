@@ -244,7 +244,7 @@ def append_line(path: Path, value: Any) -> None:
 
 
 def read_lines(path: Path) -> Iterator[Any]:
-    """What `append_line` wrote; nothing if there is no file. A line that a kill or a power cut left torn is left out."""
+    """What `append_line` wrote; nothing if there is no file. A line torn by a kill or a power cut is left out."""
     if path.exists():
         with path.open("rb") as file:
             for line in file:
