@@ -24,13 +24,13 @@ from augment.runs import Hold, check_same_run, locked, read_json, read_run, remo
 from augment.workers import cores, do_all
 from classifiers.evaluation import evaluate
 from emoaug import __version__
-from pipelines.arms import GEOMETRY, get_arm
+from pipelines.arms import GEOMETRY, MEASURED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit
 from pipelines.gain_data import GainData
 from pipelines.leaks import check_fold, check_pixels
 from pipelines.splits import validation_split
-from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic
+from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, train_measured
 from pipelines.trials import GainSettings, Trial, trial_name
 
 KIND = "gain trials"
@@ -98,6 +98,9 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings, test: Fa
             # Arms of the same fold, seed and labels share their synthetic faces: these are made first, each set once.
             sets = {s.name: s for trial in waiting for part in job.sets(trial) for s in part}
             todo = [s for s in sets.values() if not s.done(out)]
+            # A system that learns from measures needs no labels, so seeds and numbers of labels share it.
+            systems = {s.system(out): s for s in todo if s.source.endswith(MEASURED)}
+            _run_all("systems", _train_measured, list(systems.values()), len(systems), job, hold)
             _run_all("synthetic faces", _make_set, todo, len(sets), job, hold)
             _run_all("gain trials", _run_trial, waiting, len(trials), job, hold)
             hold.check([f"trials/{_result(out, trial).name}" for trial in waiting])
@@ -172,6 +175,10 @@ class _Job:
 
 def _result(out: Path, trial: Trial) -> Path:
     return out / "trials" / f"{trial.name}.json"
+
+
+def _train_measured(wanted: SyntheticSet, job: _Job) -> None:
+    train_measured(wanted, job.data, job.out, job.settings)
 
 
 def _make_set(wanted: SyntheticSet, job: _Job) -> None:

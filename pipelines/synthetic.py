@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
@@ -59,6 +60,19 @@ class SyntheticSet:
         chosen = replace(chosen, table=chosen.table.assign(split="train", label=labels))
         return chosen.select(are_measured(chosen)) if self.source.endswith(MEASURED) else chosen
 
+    def measured(self, data: GainData) -> FaceTable:
+        """What a system that learns from measures may see, in one order and without labels, whichever are labelled."""
+        chosen = data.faces.select(np.union1d(self.train, self.unlabelled))
+        chosen = replace(chosen, table=chosen.table.assign(split="train", label=None))
+        return chosen.select(are_measured(chosen))
+
+    def system(self, out: Path) -> Path:
+        """The run folder of its system; those that learn from measures on the same faces are one."""
+        if not self.source.endswith(MEASURED):
+            return out / "systems" / self.name
+        seen = np.union1d(self.train, self.unlabelled).astype(np.int64).tobytes()
+        return out / "systems" / f"{self.source}-{hashlib.sha256(seen).hexdigest()[:12]}"
+
     def labelled(self, data: GainData) -> FaceTable:
         """The labelled training faces."""
         chosen = data.faces.select(self.train)
@@ -85,7 +99,7 @@ def make_synthetic(wanted: SyntheticSet, data: GainData, out: Path, settings: Ga
     elif wanted.source == REFINED:
         _refined(wanted, data, size, out, settings)
     elif wanted.source.endswith(MEASURED):
-        _exemplified(wanted, data, size, out, settings)
+        _exemplified(wanted, data, out, settings)
     else:
         _translated(wanted, data, size, out, settings)
     faces = len(read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary))
@@ -106,9 +120,10 @@ def read_synthetic(wanted: SyntheticSet, data: GainData, out: Path) -> tuple[np.
     made = read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary)
     config: dict[str, Any] | None = None
     if wanted.source != SIMULATED:
-        config = read_config(out / "systems" / wanted.name / "checkpoint")
+        config = read_config(wanted.system(out) / "checkpoint")
     held_out = HeldOut.of([(data.faces, wanted.validation), (data.tested, wanted.test)])
-    check_lineage(made, config, wanted.given(data), held_out, rendered=wanted.source in (SIMULATED, REFINED))
+    shown = wanted.measured(data) if wanted.source.endswith(MEASURED) else wanted.given(data)
+    check_lineage(made, config, shown, held_out, rendered=wanted.source in (SIMULATED, REFINED))
     pixels = load_faces(made, data.pixels.shape[-1])
     for array in (data.pixels[wanted.validation], data.tested_pixels[wanted.test]):
         check_pixels(pixels, array, str(made.root))
@@ -121,7 +136,7 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     chosen = wanted.given(data)
     own = replace(get_system(wanted.source).configurations["compact"], size=size)
     training = replace(settings.training, seed=wanted.seed)
-    checkpoint = train(chosen, out / "systems" / wanted.name, wanted.source, own, training, chosen.vocabulary)
+    checkpoint = train(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary)
     translator = load_translator(checkpoint)
     per_class = max(1, round(settings.synthetic_factor * len(chosen) / len(chosen.vocabulary)))
     # A class that no training face shows is one that the system cannot make.
@@ -130,12 +145,17 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
 
 
-def _exemplified(wanted: SyntheticSet, data: GainData, size: int, out: Path, settings: GainSettings) -> None:
-    """Train on what was measured on all training faces, and give the labelled ones' expressions to other people."""
-    chosen, system = wanted.given(data), wanted.source.removesuffix(MEASURED)
-    own = replace(get_system(system).configurations["compact"], size=size)
-    training = replace(settings.training, seed=wanted.seed)
-    checkpoint = train(chosen, out / "systems" / wanted.name, system, own, training, conditions="blendshapes")
+def train_measured(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
+    """Train the system of a set on what was measured on all faces that it may see; nothing where that is done."""
+    system = wanted.source.removesuffix(MEASURED)
+    own = replace(get_system(system).configurations["compact"], size=data.pixels.shape[-1])
+    faces, run = wanted.measured(data), wanted.system(out)
+    train(faces, run, system, own, settings.training, conditions="blendshapes")
+
+
+def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
+    """Give the measured expressions of the labelled faces to other people."""
+    chosen, checkpoint = wanted.given(data), wanted.system(out) / "checkpoint"
     scale = IntensityScale.from_config(read_config(checkpoint))
     assert scale is not None
     per_class = max(1, round(settings.synthetic_factor * len(wanted.train) / len(chosen.vocabulary)))
@@ -164,7 +184,7 @@ def _refined(wanted: SyntheticSet, data: GainData, size: int, out: Path, setting
     """Render faces, and make them look like the training faces."""
     rendered = _simulated(wanted, data, size, out / "rendered" / wanted.name, settings)
     training = replace(settings.training, seed=wanted.seed, batch_size=2 * settings.training.batch_size)
-    run = out / "systems" / wanted.name
+    run = wanted.system(out)
     checkpoint = train_refiner(rendered, wanted.given(data), run, RefinerSettings(size=size), training, RealSide())
     refine(rendered, checkpoint, wanted.folder(out), _generating(settings), {"data": str(rendered.root)})
 

@@ -270,20 +270,22 @@ def test_settings_out_of_range_say_what_is_allowed(field, value, message):
 
 def test_a_measured_arm_learns_from_all_training_faces_and_takes_expressions_from_labelled_ones(run, tmp_path):
     faces, _, _ = run
-    settings = replace(PLAIN, arms=("lssl-measured",), labels_per_class=("2",), synthetic_factor=2.0)
+    settings = replace(PLAIN, arms=("lssl-measured",), labels_per_class=("2", "3"), synthetic_factor=2.0)
     trials = run_gain(faces, tmp_path / "out", settings)
-    assert (trials.synthetic_faces == 8).all()
+    systems = {path.name: path for path in (tmp_path / "out" / "systems").iterdir()}
+    # What learns without labels is one for all numbers of labels.
+    assert len(systems) == trials.fold.nunique() < len(trials)
     for trial in trials.itertuples():
-        name = f"fold{trial.fold}-seed0-2-lssl-measured"
-        made = read_faces(tmp_path / "out" / "synthetic" / name)
-        seen = read_config(tmp_path / "out" / "systems" / name)["extra"]["training_data"]
-        assert trial.train_faces == 4
-        assert seen["faces"] == len(faces) - trial.test_faces
-        assert seen["classes"] == {"neutral": 2, "happy": 2}
-        assert not set(made.table.subject) - set(seen["subjects"])
-        assert made.table.exemplar_file.nunique() == 4
+        made = read_faces(tmp_path / "out" / "synthetic" / f"fold{trial.fold}-seed0-{trial.labels}-lssl-measured")
+        assert trial.synthetic_faces == len(made) == 2 * trial.train_faces == 4 * int(trial.labels)
+        assert made.table.exemplar_file.nunique() == trial.train_faces
         assert (made.table.exemplar_file.str.split("/").str[0] == made.table.label).all()
         assert (made.table.exemplar_file != made.table.source_file).all()
+        hashes = set(made.table.checkpoint_sha256)
+        (used,) = [s for s in systems.values() if read_config(s)["weights_sha256"] in hashes]
+        seen = read_config(used)["extra"]["training_data"]
+        assert seen["faces"] == len(faces) - trial.test_faces
+        assert not set(made.table.subject) - set(seen["subjects"])
 
 
 def test_numbers_of_labels_are_read_with_commas():
