@@ -90,7 +90,7 @@ def test_scoring_goes_on_where_it_stopped_and_does_nothing_when_done(made, monke
     with pytest.raises(Stop):
         score_folder(folder, real, two_judges(real), NO_LANDMARKS)
     record = folder / ".scores.jsonl"
-    assert len(read_lines(record)) == 1
+    assert len(list(read_lines(record))) == 1
     with record.open("ab") as file:
         file.write(b'\n{"identity": "torn')
     scored[:] = [0, 0]
