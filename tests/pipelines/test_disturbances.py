@@ -189,7 +189,7 @@ def test_a_picture_that_is_missing_is_one_line(here, capsys, command):
         gone.unlink(missing_ok=True)
         return load(table, size)
 
-    module = "augment.training_data" if command == "train" else "pipelines.gain"
+    module = "augment.training_data" if command == "train" else "pipelines.gain_data"
     with pytest.MonkeyPatch.context() as patch:
         from augment.folders import load_faces as load
 

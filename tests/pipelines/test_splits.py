@@ -132,7 +132,7 @@ def test_a_published_split_that_is_not_there_is_an_error_that_says_what_to_do(sp
 
 def test_a_published_split_whose_people_all_cross_it_is_an_error():
     faces = make_faces(list("aabbcc"), splits=["train", "test"] * 3)
-    with pytest.raises(EmoaugError, match="every face of it"):
+    with pytest.raises(EmoaugError, match="every face of test"):
         published_split(faces, groups_of(make_faces(list("aabbcc")), np.arange(6)), "test")
 
 
