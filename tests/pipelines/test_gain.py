@@ -102,6 +102,7 @@ def test_a_lost_trial_is_done_again_with_the_same_result(run):
     assert json.loads(path.read_text())["scores"] == scores
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(run, tmp_path):
     faces, _, _ = run
     one = run_gain(faces, tmp_path / "one", PLAIN)
