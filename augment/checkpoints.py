@@ -28,6 +28,11 @@ FORMAT = 1
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 
+DEFAULT = "default"
+"""In place of a checkpoint: the weights that come with the package; see `augment/weights/lssl/README.md`."""
+
+_PACKAGED = Path(__file__).parent / "weights" / "lssl"
+
 _TOLD = ("training_data", "expressions", "conditions")
 """What a checkpoint may tell of itself in `extra`."""
 
@@ -83,14 +88,14 @@ def load_translator(
     """Load a trained system, ready to make faces (in evaluation mode).
 
     Args:
-        folder: a checkpoint folder, or a run folder that has one named `checkpoint`.
+        folder: a checkpoint folder, a run folder that has one named `checkpoint`, or `DEFAULT`.
         device: where to put it, such as `cpu` or `cuda`.
         systems: the known systems by name; by default those of `augment.systems`.
 
     Raises:
         EmoaugError: not a checkpoint, an unknown system, settings that do not fit it, or damaged weights.
     """
-    folder = _checkpoint_folder(folder)
+    folder = checkpoint_folder(folder)
     config = read_config(folder)
     system = _system(config["system"], systems)
     settings = settings_from(
@@ -132,7 +137,7 @@ def named_conditions(config: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
 
 def checkpoint_sha256(folder: Path | str) -> str:
     """SHA-256 of a checkpoint's weights file; takes a run folder too."""
-    return hashlib.sha256(_read(_checkpoint_folder(folder) / WEIGHTS)).hexdigest()
+    return hashlib.sha256(_read(checkpoint_folder(folder) / WEIGHTS)).hexdigest()
 
 
 def weights_sha256(translator: Translator) -> str:
@@ -142,7 +147,7 @@ def weights_sha256(translator: Translator) -> str:
 
 def read_config(folder: Path | str) -> dict[str, Any]:
     """The contents of `config.json`, checked for the entries that loading needs; takes a run folder too."""
-    path = _checkpoint_folder(folder) / CONFIG
+    path = checkpoint_folder(folder) / CONFIG
     try:
         config = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
@@ -171,7 +176,17 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     return config
 
 
-def _checkpoint_folder(folder: Path | str) -> Path:
+def checkpoint_folder(folder: Path | str) -> Path:
+    """Find the folder that holds a checkpoint's files.
+
+    Args:
+        folder: that folder, a run folder above it, or `DEFAULT` for the weights that come with the package.
+
+    Raises:
+        EmoaugError: there is none.
+    """
+    if str(folder) == DEFAULT:
+        return _PACKAGED
     folder = Path(folder)
     for candidate in (folder, folder / "checkpoint"):
         if (candidate / CONFIG).is_file():

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from augment.checkpoints import DEFAULT
 from augment.devices import Precision
 from augment.expression_targets import Targets
 from augment.expression_transform import ExpressionTransform
@@ -36,7 +37,7 @@ class ExpressionBatch(ExpressionTransform):
     on a GPU a late one.
 
     Args:
-        system: a run folder, a checkpoint folder, or a loaded system.
+        system: a run folder, a checkpoint folder, a loaded system, or "default" for the weights of the package.
         p: share of the pictures to change.
         targets: as for `RandomExpression`; so are `strength`, `keep_label`, `new_person` and `precision`.
         classes: the name of each label, such as `ImageFolder.classes`; it must be said.
@@ -48,7 +49,7 @@ class ExpressionBatch(ExpressionTransform):
 
     def __init__(
         self,
-        system: Path | str | Translator,
+        system: Path | str | Translator = DEFAULT,
         p: float = 0.5,
         targets: Targets = "others",
         strength: tuple[float, float] = (0.5, 1.0),

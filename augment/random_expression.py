@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torchvision import tv_tensors
 from torchvision.transforms.v2.functional import is_pure_tensor, pil_to_tensor, to_pil_image
 
+from augment.checkpoints import DEFAULT
 from augment.devices import Precision
 from augment.expression_targets import Change, Targets
 from augment.expression_transform import ExpressionTransform
@@ -36,7 +37,7 @@ class RandomExpression(ExpressionTransform):
     In a DataLoader worker it computes on one thread.
 
     Args:
-        system: a run folder, a checkpoint folder, or a loaded system.
+        system: a run folder, a checkpoint folder, a loaded system, or "default" for the weights of the package.
         p: probability of a change.
         targets: what a face may become: "others" (any other class), a list of classes, or a mapping from a class to the
             class or classes it may become, in which classes that are left out stay as they are.
@@ -61,7 +62,7 @@ class RandomExpression(ExpressionTransform):
 
     def __init__(
         self,
-        system: Path | str | Translator,
+        system: Path | str | Translator = DEFAULT,
         p: float = 0.5,
         targets: Targets = "others",
         strength: tuple[float, float] = (0.5, 1.0),

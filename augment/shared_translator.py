@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from augment.checkpoints import (
+    checkpoint_folder,
     load_translator,
     named_conditions,
     read_config,
@@ -36,7 +37,8 @@ class SharedTranslator:
     itself is pickled with its weights, which torch hands to DataLoader workers through shared memory.
 
     Args:
-        system: a checkpoint folder, a run folder that has one, or a loaded system.
+        system: a checkpoint folder, a run folder that has one, a loaded system, or "default" for the weights that come
+            with the package.
 
     Raises:
         EmoaugError: no checkpoint, or one of an unknown system.
@@ -53,7 +55,7 @@ class SharedTranslator:
             self._given[_device_of(system)] = system
             return
         # Absolute, because a spawned worker may stand in another folder.
-        self._path = Path(system).absolute()
+        self._path = checkpoint_folder(system).absolute()
         config = read_config(self._path)
         kind = get_system(config["system"])
         settings = settings_from(kind.settings_class, config["settings"], f"{self._path}: settings", written_by(config))

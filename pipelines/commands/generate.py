@@ -29,10 +29,10 @@ class Options:
 
     data: Path
     """Folder of aligned faces."""
-    weights: Path
-    """Run folder of `emoaug train`, or its checkpoint."""
     out: Path
     """Folder to write."""
+    weights: Path
+    """Run folder of `emoaug train`, or its checkpoint; or `default`, the weights that come with the package."""
     plan: Annotated[PlanSettings, tyro.conf.arg(name="")] = field(default_factory=PlanSettings)
     exemplars: Annotated[ExemplarSettings, tyro.conf.arg(name="")] = field(default_factory=ExemplarSettings)
     settings: Annotated[GenerateSettings, tyro.conf.arg(name="")] = field(default_factory=GenerateSettings)
@@ -61,6 +61,9 @@ def run(options: Options) -> None:
         seen = config["extra"].get("training_data", {}).get("classes", {})
         # A class that no training face showed is one that the system cannot make.
         learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
+        if len(faces.vocabulary) > 1:
+            # Weights from elsewhere may know more; --vocabulary asks for it.
+            learned = tuple(name for name in learned if name in faces.vocabulary)
         plan = build_plan(faces, learned, options.plan)
     print(
         generate(

@@ -1,0 +1,107 @@
+"""How a checkpoint fares on a dataset that it was not trained on, such as the package's own weights on your faces.
+
+Trains a judge on the dataset's real training faces, asks its neutral test faces for every other expression, and prints
+for each: the share that the judge sees as asked, what it says of the faces as they were, and the share that MediaPipe
+still finds. Beside it stands how often the judge is right on real test faces of that expression: more cannot be asked.
+Writes a sheet and the numbers as JSON.
+
+    python -m benchmarks.unseen --data fer-aligned/ --out runs/unseen
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from augment.checkpoints import DEFAULT, load_translator
+from augment.folders import load_faces, read_faces
+from augment.landmarker import FaceLandmarker
+from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
+from augment.samples import to_pictures
+from benchmarks.machine import machine
+from classifiers.training import ClassifierSettings, train_classifier
+from emoaug import EmoaugError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    data: Path
+    """Folder of aligned faces with the splits train and test."""
+    out: Path
+    """Folder for the sheet and the numbers."""
+    weights: Path = Path(DEFAULT)
+    """The checkpoint; by default the package's own."""
+    source: str = "neutral"
+    """Expression of the faces that are asked to change."""
+    faces: int = 300
+    """Most faces that are asked."""
+    judge_steps: int = 3000
+    """The judge's training steps."""
+    seed: int = 0
+    """Every draw."""
+
+
+def measure(options: Options) -> dict[str, Any]:
+    """All figures, and the sheet."""
+    translator = load_translator(options.weights)
+    faces = read_faces(options.data)
+    split = faces.table.split.to_numpy()
+    train, test = faces.select(split == "train"), faces.select(split == "test")
+    if not len(train) or not len(test):
+        raise EmoaugError(f"{options.data} has {len(train)} training and {len(test)} test faces; both are needed")
+    size, names = translator.size, faces.vocabulary
+    settings = ClassifierSettings(steps=options.judge_steps)
+    judge = train_classifier(load_faces(train, size), train.label_indices(), len(names), settings, options.seed)
+    sources = np.flatnonzero((test.table.label == options.source).to_numpy())
+    chosen = np.random.default_rng(options.seed).permutation(sources)[: options.faces]
+    pixels = torch.from_numpy(load_faces(test.select(chosen), size)).float() / 127.5 - 1
+    before, landmarker = judge(pixels).argmax(1), FaceLandmarker()
+    rows, columns = [], [to_pictures(pixels[:12])]
+    targets = [name for name in translator.condition_names if name in names and name != options.source]
+    for target in targets:
+        wanted = names.index(target)
+        condition = translator.condition([target])
+        with torch.inference_mode():
+            parts = [translator.translate(part, condition.expand(len(part), -1)) for part in pixels.split(50)]
+        result = torch.cat(parts)
+        real = test.select((test.table.label == target).to_numpy())
+        right = judge(torch.from_numpy(load_faces(real, size)).float() / 127.5 - 1).argmax(1) == wanted
+        found = [landmarker.detect(picture) is not None for picture in to_pictures(result[:100])]
+        rows.append(
+            {
+                "target": target,
+                "faces": len(pixels),
+                "hit_rate": float((judge(result).argmax(1) == wanted).float().mean()),
+                "called_so_before": float((before == wanted).float().mean()),
+                "judge_right_on_real": float(right.float().mean()),
+                "found_by_mediapipe": float(np.mean(found)),
+                "mean_change": float((result - pixels).abs().mean()),
+            }
+        )
+        columns.append(to_pictures(result[:12]))
+    sheet = contact_sheet([list(row) for row in zip(*columns, strict=True)], [""] * 12, [options.source, *targets])
+    write_bytes(options.out / "sheet.png", encode_png(sheet))
+    return {"rows": rows}
+
+
+def main(options: Options) -> None:
+    """Measure, print, write."""
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    result = measure(options) | {"machine": machine()}
+    write_text(options.out / "unseen.json", json.dumps(result, indent=1) + "\n")
+    for row in result["rows"]:
+        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+    print(f"look: {options.out / 'sheet.png'}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
