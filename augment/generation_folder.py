@@ -23,6 +23,8 @@ REJECTED = "rejected.csv"
 SHEET = "contact_sheet.png"
 SHEET_ROWS = 8
 """Sources on the contact sheet."""
+_SHEET_COLUMNS = 9
+"""Most pictures in a row of a sheet that goes by target."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,9 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
     results = table.groupby("source_index", sort=False).size().sort_values(ascending=False, kind="stable")
     targets = list(dict.fromkeys(plan["target"]))
     if "exemplar_file" in plan:
-        return _exemplar_sheet(faces, table, targets, out, size)
+        return _sheet_by_target(faces, table, targets, out, size, ("source", "exemplar"))
+    if results.iloc[0] == 1:
+        return _sheet_by_target(faces, table, targets, out, size, ("source",))
     blank = np.full((size, size, 3), 255, dtype=np.uint8)
     rows, captions = [], []
     for source in results.index[:SHEET_ROWS].tolist():
@@ -217,22 +221,19 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
     return encode_png(contact_sheet(rows, captions, ["source", *targets]))
 
 
-def _exemplar_sheet(faces: FaceTable, table: pd.DataFrame, targets: list[str], out: Path, size: int) -> bytes:
-    """Some faces of each class: the source, the exemplar whose expression it takes, and the result."""
+def _sheet_by_target(
+    faces: FaceTable, table: pd.DataFrame, targets: list[str], out: Path, size: int, origins: tuple[str, ...]
+) -> bytes:
+    """Some faces of each class: what each was made of, and beside it the result."""
     rows, blank = [], np.full((size, size, 3), 255, dtype=np.uint8)
+    each = _SHEET_COLUMNS // (len(origins) + 1)
     for target in targets:
-        own = table[table["target"] == target][:3]
-        rows.append(
-            [
-                picture
-                for source, exemplar, name in own[["source_index", "exemplar_index", "picture"]].itertuples(index=False)
-                for picture in (
-                    *(_source(faces, int(i), size, blank) for i in (source, exemplar)),
-                    read_picture(out / str(name)),
-                )
-            ]
-        )
-    return encode_png(contact_sheet(rows, targets, ["source", "exemplar", "result"] * 3))
+        row: list[np.ndarray] = []
+        for made in table[table["target"] == target][:each].to_dict("records"):
+            row += [_source(faces, int(made[f"{origin}_index"]), size, blank) for origin in origins]
+            row.append(read_picture(out / str(made["picture"])))
+        rows.append(row)
+    return encode_png(contact_sheet(rows, targets, [*origins, "result"] * each))
 
 
 def _source(faces: FaceTable, index: int, size: int, blank: np.ndarray) -> np.ndarray:

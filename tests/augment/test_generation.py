@@ -20,9 +20,10 @@ from augment.checkpoints import weights_sha256
 from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.folders import read_faces
 from augment.generation import GenerateSettings, generate
+from augment.generation_folder import picture_names
 from augment.generation_record import Made, Record
 from augment.measured_conditions import fit_scale
-from augment.pictures import encode_png, read_picture
+from augment.pictures import contact_sheet, encode_png, fit, read_picture
 from augment.plans import PlanSettings, build_plan
 from augment.verification import verify_folder
 from emoaug import EmoaugError
@@ -393,6 +394,22 @@ def test_the_contact_sheet_is_the_same_for_the_same_run(faces, tmp_path):
     height, width, _ = read_picture(tmp_path / "a/contact_sheet.png").shape
     assert height > 8 * 96
     assert width > 4 * 96
+
+
+def test_a_sheet_of_sources_that_became_one_face_each_has_source_and_result_side_by_side(faces, tmp_path):
+    plan = plan_for(faces).drop_duplicates("source_index").reset_index(drop=True)
+    plan = plan.assign(row=range(len(plan)))
+    generate(faces, tiny_translator(), plan, tmp_path / "out", CPU, {})
+    table = pd.read_csv(tmp_path / "out" / "metadata.csv").query("is_synthetic")
+    rows, targets = [], list(dict.fromkeys(plan.target))
+    for target in targets:
+        names = picture_names(plan[plan.target == target])[:4]
+        origins = plan[plan.target == target].source_index[:4]
+        assert set(names) <= set(table.file_name)
+        both = zip(origins, names, strict=True)
+        rows.append([p for i, name in both for p in (fit(faces.picture(i), 24), read_picture(tmp_path / "out" / name))])
+    expected = contact_sheet(rows, targets, ["source", "result"] * 4)
+    assert np.array_equal(read_picture(tmp_path / "out" / "contact_sheet.png"), expected)
 
 
 def test_a_plan_without_rows_gives_the_real_faces(faces, tmp_path):
