@@ -10,6 +10,8 @@ import safetensors.torch
 import torch
 
 from augment.checkpoints import (
+    DEFAULT,
+    checkpoint_folder,
     checkpoint_sha256,
     load_translator,
     read_config,
@@ -204,3 +206,14 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_whole(folder, tmp_path):
     with pytest.raises(TypeError):
         save_checkpoint(folder, tiny_translator(), {"not JSON": object()})
     assert load_translator(folder, systems=SYSTEMS).settings.channels == 6
+
+
+def test_the_weights_of_the_package_load_and_are_small():
+    translator, folder = load_translator(DEFAULT), checkpoint_folder(DEFAULT)
+    assert set(translator.condition_names) == {"neutral", "happy", "sad", "surprise", "fear", "disgust", "angry"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 10_000_000
+    faces = torch.zeros(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert translator.translate(faces, translator.condition(["happy"])).isfinite().all()
+    card = (folder / "README.md").read_text()
+    assert all(word in card for word in ("CC BY 4.0", "DeBruine", "Fails on", "Not for"))

@@ -227,3 +227,11 @@ def test_a_system_of_movements_is_asked_for_what_faces_of_the_class_showed():
 def test_a_system_of_movements_that_saw_no_label_says_so():
     with pytest.raises(EmoaugError, match="knows no expression by name"):
         always(Mover(("jawOpen", "mouthSmile"), TinySettings()))
+
+
+def test_without_a_system_the_weights_of_the_package_are_taken():
+    change = RandomExpression(p=1.0, targets=["happy"], classes=["neutral", "happy"])
+    picture = torch.full((3, 64, 64), 128, dtype=torch.uint8)
+    made, label = change(picture, 0)
+    assert label == 1
+    assert made.shape == picture.shape
