@@ -27,6 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from augment.pictures import write_text
+from benchmarks.machine import machine
+
 SHORT = "--steps 40 --batch-size 4 --save-every 5 --sample-every 20 --device cpu"
 TINY = "--set width=8 depth=2 widest=16 residual_blocks=1 critic_width=8"
 
@@ -92,9 +97,6 @@ def main(given: list[str] | None = None) -> int:
             print(f"{name:<9} {outcomes[name]}", flush=True)
     print("\n" + table(outcomes))
     if arguments.output:
-        from augment.pictures import write_text
-        from benchmarks.machine import machine
-
         settings = {"kills": arguments.kills, "commands": arguments.commands, "seed": arguments.seed}
         result = {"outcomes": {n: vars(o) for n, o in outcomes.items()}, "settings": settings, "machine": machine()}
         write_text(arguments.output, json.dumps(result, indent=2) + "\n")
@@ -220,9 +222,21 @@ def comparable(name: str, data: bytes) -> Any:
         rows = list(csv.reader(io.StringIO(data.decode("utf-8"), newline="")))
         keep = [i for i, column in enumerate(rows[0]) if column not in _MEASURED] if rows else []
         return [[row[i] for i in keep] if len(row) == len(rows[0]) else row for row in rows]
+    if name.endswith(".pt"):
+        return _plain(torch.load(io.BytesIO(data), weights_only=True))
     if name.endswith(".html"):
         return re.sub(rb"[\d,.]+( minutes|</td></tr>)", rb"\1", data)
     return data
+
+
+def _plain(value: Any) -> Any:
+    """A saved state, whose pickled form depends on which of its texts are one object, with every bit of its tensors."""
+    if isinstance(value, torch.Tensor):
+        bits = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return str(value.dtype), tuple(value.shape), bits
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _without(value: Any) -> Any:
