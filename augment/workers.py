@@ -76,6 +76,8 @@ def do_all(
         pool.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
+        # Waits for their end, so that nothing of them is left to be complained about when this process ends.
+        pool.shutdown()
         if isinstance(error, BrokenProcessPool):
             raise EmoaugError(
                 "a worker process ended unexpectedly, perhaps for want of memory; what is done is kept. "

@@ -36,7 +36,7 @@ SHORT = "--steps 40 --batch-size 4 --save-every 5 --sample-every 20 --device cpu
 TINY = "--set width=8 depth=2 widest=16 residual_blocks=1 critic_width=8"
 
 WORLD = (
-    "simulate --out faces --count 48 --size 32 --per-subject 4 --expressions happy,neutral --as-real",
+    "simulate --out faces --count 48 --size 32 --per-subject 4 --expressions happy,neutral --as-real --seed 7",
     "simulate --out rendered --count 48 --size 32 --expressions happy,neutral",
     f"train --data faces --out lssl {SHORT} {TINY}",
 )
@@ -50,8 +50,8 @@ COMMANDS = {
     "--device cpu",
     "refine": f"refine --simulated ../world/rendered --real ../world/faces --out out {SHORT}",
     "gain": "gain --data ../world/faces --out out --arms real,simulated,lssl --folds 2 --seeds 1 --workers 2 "
-    "--simulated-per-class 40 --simulated-expressions prototypes --classifier.steps 10 --training.steps 20 "
-    "--training.save-every 5 --training.device cpu",
+    "--simulated-per-class 10 --synthetic-factor 1 --simulated-expressions prototypes --classifier.steps 10 "
+    "--training.steps 20 --training.save-every 5 --training.device cpu",
 }
 """Every command that fills a folder, as it is given."""
 

@@ -39,6 +39,7 @@ def interrupt(command: str, folder: Path, waited_for: str) -> str:
         said = process.communicate()[1].decode()
     assert process.returncode == 130
     assert "Traceback" not in said
+    assert "resource_tracker" not in said
     return said
 
 
