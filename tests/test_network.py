@@ -17,6 +17,7 @@ COMMANDS = (
     "simulate --out faces --count 16 --size 32 --per-subject 2 --expressions happy,neutral --as-real --workers 2",
     "simulate --out rendered --count 8 --size 32 --expressions happy,neutral --workers 1",
     "audit faces",
+    "systems",
     "align faces aligned --size 32 --crop none --workers 2",
     f"train --data faces --out lssl {SHORT} --set {SMALL}",
     "generate --data faces --weights lssl --out bigger --device cpu",
