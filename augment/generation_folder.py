@@ -205,7 +205,8 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
     targets = list(dict.fromkeys(plan["target"]))
     if "exemplar_file" in plan:
         return _sheet_by_target(faces, table, targets, out, size, ("source", "exemplar"))
-    if results.iloc[0] == 1:
+    # A sheet with a row for each source would be half empty.
+    if results[:SHEET_ROWS].mean() <= len(targets) / 2:
         return _sheet_by_target(faces, table, targets, out, size, ("source",))
     blank = np.full((size, size, 3), 255, dtype=np.uint8)
     rows, captions = [], []
