@@ -2,8 +2,8 @@
 
 Real faces give neutral and happy and what people look like; rendered ones, of which half are refined towards them, give
 all seven expressions. LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (De
-Bruine & Jones 2017, CC BY 4.0) as `emoaug align` wrote it at 64 px. Some forty minutes on two cores for the rendered
-faces and half an hour for the training; every part can be stopped and goes on when the script is started again.
+Bruine & Jones 2017, CC BY 4.0) as `emoaug align` wrote it at 64 px. About fifty minutes on
+two busy cores; every part can be stopped and goes on when the script is started again.
 
 python examples/train_default_weights.py LONDON OUT [STEPS]
 """
@@ -75,4 +75,4 @@ def join(out: Path, parts: list[FaceTable]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 6000)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 5000)

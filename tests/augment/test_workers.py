@@ -39,7 +39,9 @@ def test_every_task_is_done_once_by_what_its_process_prepared(workers):
 
 
 def test_no_tasks_prepare_nothing():
-    do_all([], 2, partial(make_square), lambda task, result: None)
+    prepared, results = [], []
+    do_all([], 1, lambda: prepared.append(1), lambda task, result: results.append(task))
+    assert prepared == results == []
 
 
 @pytest.mark.parametrize(

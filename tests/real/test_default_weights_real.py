@@ -42,6 +42,8 @@ def test_strangers_show_what_they_are_asked_for(tmp_path):
         with torch.inference_mode():
             made = translator.translate(pixels, translator.condition([expression] * len(pixels)))
         before, after = (scores(landmarker, f, movement) for f in (pixels, made))
+        # The figures of the model card; pytest -s shows them.
+        print(f"{expression}: {movement} {np.nanmean(before):.2f} to {np.nanmean(after):.2f}")
         assert np.isfinite(after).mean() > 0.9, expression
         assert np.nanmean(after - before) > 0.05, expression
         assert (made - pixels).abs().mean() < 0.08, expression  # the same picture, but for the expression
