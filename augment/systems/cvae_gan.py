@@ -76,17 +76,17 @@ class CVAEGANSettings:
     """Weight of the distance of a rebuilt face from the face itself."""
     pair_weight: float = 0.3
     """Weight of the distance of their features, critic's and classifier's."""
-    critic_mean_weight: float = 0.3
+    critic_mean_weight: float = 1.0
     """Weight of the distance of the critic's mean features, real and made."""
-    class_mean_weight: float = 1.0
+    class_mean_weight: float = 10.0
     """Weight of the distance of the classifier's mean features, real and made, class by class."""
     mean_decay: float = 0.9
     """What the moving means keep in a step."""
     translated_too: bool = True
     """Whether faces translated to their targets count among the made ones, besides those from noise."""
-    own_weight: float = 0.2
+    own_weight: float = 0.02
     """Weight of the distance of a face from itself translated to what it shows, for `composed` output."""
-    retouch_weight: float = 0.03
+    retouch_weight: float = 0.003
     """Weight of what retouching costs, for `composed` output; see `losses.retouching`."""
     critic_augmentation: float = 0.15
     """Strength of the augmentation of what critic and classifier learn from, 0 to 1."""
