@@ -81,7 +81,10 @@ class ErasingRanges:
 
 
 _FLIP = GeometryRanges()
-_CLASSICAL_GEOMETRY = GeometryRanges(rotation=15.0, scale=0.2, shift=0.1, shear=0.1)
+# Faces that were aligned keep their features in place, and the network may know them by their places: on held-out
+# training faces of FER2013, aligned, with 25 labels a class, four times these ranges gave 34.7 % accuracy instead of
+# 39.9 %, twice these 38.2 %, and half of these 38.1 % (mean of four draws of labels each).
+_CLASSICAL_GEOMETRY = GeometryRanges(rotation=4.0, scale=0.05, shift=0.025, shear=0.025)
 
 
 def augment_batch(faces: Tensor, recipe: str, generator: Generator) -> Tensor:

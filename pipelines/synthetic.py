@@ -22,7 +22,7 @@ from augment.plans import PlanSettings, build_plan
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
 from augment.runs import read_json
-from augment.simulation.behaviour import ExpressionSource, Prototypes
+from augment.simulation.behaviour import ExpressionSource
 from augment.simulation.measured import MeasuredExpressions
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
@@ -168,7 +168,7 @@ def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, se
     """Render faces with the expressions of the training faces, or with the published ones of their classes."""
     chosen = wanted.labelled(data)
     labels = tuple(name for name in chosen.vocabulary if name in set(chosen.table.label))
-    source: ExpressionSource = Prototypes()
+    source: ExpressionSource | None = None
     if settings.simulated_expressions == "measured":
         source = MeasuredExpressions.from_folder(chosen.root, chosen)
         labels = tuple(name for name in labels if name in source.labels)

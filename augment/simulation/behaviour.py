@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -23,8 +24,9 @@ from augment.simulation.mannerisms import (
 )
 from emoaug import EmoaugError
 
-FAINTEST = 0.4
-"""Strength of the faintest expressions, where 1 is a full one; below it people tell few apart from neutral faces."""
+INTENSITY = (0.4, 1.05)
+"""Strength of the faintest and the strongest expressions, where 1 is a full one; below the first, people tell few apart
+from neutral faces."""
 
 
 class ExpressionSource(Protocol):
@@ -42,7 +44,11 @@ class ExpressionSource(Protocol):
 
 
 def draw_expression(
-    label: str, generator: torch.Generator, spread: float = 1.0, mannerisms: Mannerisms | None = None
+    label: str,
+    generator: torch.Generator,
+    spread: float = 1.0,
+    mannerisms: Mannerisms | None = None,
+    intensity: tuple[float, float] = INTENSITY,
 ) -> dict[str, float]:
     """Draw a way of showing an expression.
 
@@ -55,6 +61,7 @@ def draw_expression(
         spread: how far faces vary: 1 as people do, 0 not at all except for the choice of prototype and units, more
             for a wider variety.
         mannerisms: the person's; by default nobody's in particular.
+        intensity: strength of the faintest and the strongest faces, 1 for a full expression.
 
     Returns:
         Blendshape to value in (0, 1], steps of 0.0001.
@@ -71,9 +78,10 @@ def draw_expression(
     pick, habitual = draw.pick(len(prototypes)), draw.uniform() < 0.5
     prototype = prototypes[int(mannerisms.preference * len(prototypes)) if habitual else pick]
     # More full expressions than faint ones: that is what people label.
-    faintest = FAINTEST / max(1.0, spread)
-    strength = faintest + (1.05 - faintest) * draw.uniform() ** 0.6
-    strength = 0.85 + (strength - 0.85) * min(spread, 1.0)
+    faintest, strongest = intensity[0] / max(1.0, spread), intensity[1]
+    strength = faintest + (strongest - faintest) * draw.uniform() ** 0.6
+    usual = intensity[0] + 0.7 * (strongest - intensity[0])
+    strength = usual + (strength - usual) * min(spread, 1.0)
     units = {
         unit: min(1.0, value * strength * mannerisms.liveliness * math.exp(draw.normal(0.2 * spread)))
         for unit, value in _units(prototype, mannerisms, draw).items()
@@ -150,8 +158,12 @@ def known_labels(names: Sequence[str], source: ExpressionSource) -> tuple[str, .
     return tuple(found)
 
 
+@dataclass(frozen=True)
 class Prototypes:
     """Expressions drawn from their action-unit prototypes."""
+
+    intensity: tuple[float, float] = INTENSITY
+    """See `draw_expression`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -164,7 +176,7 @@ class Prototypes:
 
     def draw(self, label: str, generator: torch.Generator, spread: float, mannerisms: Mannerisms) -> dict[str, float]:
         """See `draw_expression`."""
-        return draw_expression(label, generator, spread, mannerisms)
+        return draw_expression(label, generator, spread, mannerisms, self.intensity)
 
 
 def expression_array(shapes: Sequence[Mapping[str, float]], names: Sequence[str]) -> torch.Tensor:

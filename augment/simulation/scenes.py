@@ -18,7 +18,7 @@ from torch import Tensor
 from augment.devices import seed_from
 from augment.faces import EYES, PHILTRUM
 from augment.plans import row_seeds
-from augment.simulation.behaviour import ExpressionSource, Prototypes
+from augment.simulation.behaviour import INTENSITY, ExpressionSource, Prototypes
 from augment.simulation.mannerisms import Draw, draw_mannerisms
 from emoaug import EmoaugError
 
@@ -54,6 +54,9 @@ class SceneSettings:
 
     expressions: tuple[str, ...] = DEFAULT_EXPRESSIONS
     """Expressions to show, in turn: canonical names, basic or compound, or those of a dataset that was measured."""
+    intensity: tuple[float, float] = INTENSITY
+    """Strength of the faintest and the strongest expressions, 1 for a full one; for more than faces in daily life show,
+    such as posed ones, about 0.9 1.3. Expressions that were measured on faces are as strong as those."""
     per_subject: int = 7
     """Pictures of each person, all with different expressions if there are as many; 1 or more."""
     yaw: float = 45.0
@@ -88,6 +91,11 @@ class SceneSettings:
             raise EmoaugError(
                 f"distance is {self.distance[0]} to {self.distance[1]} cm; give two numbers from 25 to 10,000, "
                 "the nearer first"
+            )
+        if not 0 <= self.intensity[0] <= self.intensity[1] <= 2:
+            raise EmoaugError(
+                f"intensity is {self.intensity[0]} to {self.intensity[1]}; give two numbers from 0 to 2, the fainter "
+                "first"
             )
         if not 0 <= self.seed < 2**63:
             raise EmoaugError(f"seed is {self.seed}; it is a whole number from 0 to 2**63 - 1")
@@ -158,7 +166,7 @@ def draw_scene(
     # The head is held where the person tends to hold it, half of the variance, and somewhere around it.
     usual = [_normal(person) for _ in range(3)]
     mannerisms = draw_mannerisms(_generator(settings.seed, "mannerisms", subject), settings.spread)
-    expression = (source or Prototypes()).draw(label, generator, settings.spread, mannerisms)
+    expression = (source or Prototypes(settings.intensity)).draw(label, generator, settings.spread, mannerisms)
 
     pose = surroundings.draw_pose(label, Draw(generator)) if surroundings else _pose(settings, label, usual, generator)
     shot = _generator(settings.seed, "session", subject) if in_session else generator

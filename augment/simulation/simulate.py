@@ -90,8 +90,8 @@ def simulate(
         EmoaugError: an expression that the source does not know, no such face model, or the folder holds something
             else, is in use or cannot be written to.
     """
-    settings, source = settings or SimulateSettings(), source or Prototypes()
-    scenes = scenes or SceneSettings()
+    settings, scenes = settings or SimulateSettings(), scenes or SceneSettings()
+    source = source or Prototypes(scenes.intensity)
     scenes = replace(scenes, expressions=known_labels(scenes.expressions, source))
     for name in scenes.expressions:
         check_class_name(name)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from augment.simulation.behaviour import ExpressionSource, Prototypes
+from augment.simulation.behaviour import ExpressionSource
 from augment.simulation.measured import MeasuredExpressions
 from augment.simulation.scenes import DEFAULT_EXPRESSIONS, SceneSettings
 from augment.simulation.simulate import simulate
@@ -35,7 +35,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Simulate and say where the result is."""
-    source: ExpressionSource = Prototypes()
+    source: ExpressionSource | None = None
     expressions = words(options.scenes.expressions)
     if options.measured is not None:
         source = MeasuredExpressions.from_folder(options.measured)

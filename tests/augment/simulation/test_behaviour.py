@@ -57,6 +57,15 @@ def test_neutral_faces_are_not_all_the_same():
     assert np.quantile(still.max(1), 0.95) < 0.35
 
 
+def test_intensity_moves_the_faintest_and_the_strongest_faces():
+    def strengths(intensity: tuple[float, float]) -> list[float]:
+        faces = [draw_expression("happy", seeded(i), intensity=intensity) for i in range(100)]
+        return [face.get("mouthSmileLeft", 0.0) for face in faces]
+
+    faint, strong = strengths((0.1, 0.3)), strengths((1.0, 1.3))
+    assert np.median(faint) < 0.3 < 0.8 < np.median(strong)
+
+
 def test_expressions_go_from_faint_to_full():
     smile = [face["mouthSmileLeft"] for face in draws("happy")]
     assert min(smile) < 0.4

@@ -137,6 +137,7 @@ def test_compounds_can_be_shown_and_scenes_can_be_described_as_json():
         ({"grey": 1.5}, "grey is 1.5"),
         ({"distance": (100.0, 50.0)}, "100"),
         ({"seed": -1}, "seed is -1"),
+        ({"intensity": (1.2, 0.9)}, "intensity is 1.2 to 0.9"),
         ({"yaw": float("nan")}, "yaw is nan"),
     ],
 )
