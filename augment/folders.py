@@ -9,10 +9,9 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import pandas as pd
 
 from augment.expressions import UnknownExpressionError, resolve_labels
 from augment.listings import read_rows
-from augment.pictures import read_picture, write_bytes
+from augment.pictures import read_file, read_picture, write_bytes
 from augment.readers import name_subjects, read_class_folders, read_fer2013, read_table
 from emoaug import EmoaugError
 
@@ -87,6 +86,17 @@ class FaceTable:
         if "pixels" in self.table:
             return hashlib.sha256(str(self.table["pixels"].iat[i]).encode()).hexdigest()
         return hashlib.sha256(self.path(i).read_bytes()).hexdigest()
+
+    def read(self, i: int) -> tuple[np.ndarray, str]:
+        """Return what `picture` and `sha256` give of one picture, from one look at its file.
+
+        Raises:
+            EmoaugError: the file cannot be read; the message names it.
+        """
+        if "pixels" in self.table:
+            return self.picture(i), self.sha256(i)
+        picture, data = read_file(self.path(i))
+        return picture, hashlib.sha256(data).hexdigest()
 
     def label_indices(self) -> np.ndarray:
         """Return each face's place in the vocabulary, -1 where unlabelled, int64, (N,)."""
@@ -190,19 +200,28 @@ def _saved_vocabulary(root: Path) -> list[str] | None:
     return saved if isinstance(saved, list) and all(isinstance(name, str) for name in saved) else None
 
 
-def write_metadata(folder: Path, table: pd.DataFrame) -> None:
+def write_metadata(folder: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
     """Write a folder's metadata.csv atomically.
 
     Args:
         folder: where the classes' folders are.
-        table: as `FaceTable.table`; the columns of `COLUMNS` that it has are written first. Missing values become
-            empty cells, lists and mappings JSON. The column pixels is left out: a folder has its pictures as files.
+        table: as `FaceTable.table`, or several of the same columns, whose rows follow one another; the columns of
+            `COLUMNS` that it has are written first. Missing values become empty cells, lists and mappings JSON. The
+            column pixels is left out: a folder has its pictures as files.
     """
-    first = [name for name in COLUMNS if name in table]
-    names = first + [name for name in table if name not in COLUMNS and name != "pixels"]
-    rows = zip(*(_cells(table[name]) for name in names), strict=True)
-    lines = (",".join(row) + "\n" for row in chain([[_quoted(str(name)) for name in names]], rows))
-    write_bytes(Path(folder) / "metadata.csv", (line.encode("utf-8") for line in lines))
+    pieces = [table] if isinstance(table, pd.DataFrame) else table
+    write_bytes(Path(folder) / "metadata.csv", (line.encode("utf-8") for line in _lines(pieces)))
+
+
+def _lines(pieces: Iterable[pd.DataFrame]) -> Iterator[str]:
+    names: list[str] = []
+    for piece in pieces:
+        if not names:
+            names = [name for name in COLUMNS if name in piece]
+            names += [str(name) for name in piece if name not in COLUMNS and name != "pixels"]
+            yield ",".join(map(_quoted, names)) + "\n"
+        for row in zip(*(_cells(piece[name]) for name in names), strict=True):
+            yield ",".join(row) + "\n"
 
 
 def _cells(column: pd.Series) -> Iterator[str]:

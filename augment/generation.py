@@ -7,12 +7,12 @@ import math
 import os
 import platform
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -23,30 +23,37 @@ from tqdm import tqdm
 from augment.checkpoints import weights_sha256
 from augment.devices import Device, Precision, choose_device, choose_precision, explained_memory
 from augment.folders import FaceTable
-from augment.generation_folder import GenerateSummary, check_folder, picture_names, write_tables
-from augment.generation_record import KIND, PLAN, RECORD, Made, Record, stamp_of, still_there
-from augment.pictures import encode_png, fit, is_grey, write_bytes, write_text
+from augment.generation_folder import (
+    GenerateSummary,
+    check_folder,
+    csv_pieces,
+    picture_name,
+    picture_names,
+    write_tables,
+)
+from augment.generation_network import CHUNK, reproducible, translate_chunk
+from augment.generation_record import KIND, PLAN, RECORD, Made, Outcomes, Record, stamp_of, still_there
+from augment.pictures import encode_png, fit, is_grey, write_bytes
 from augment.plans import check_plan, condition_array, plan_summary
-from augment.real_faces import IncludeReal, add_real_faces
+from augment.real_faces import IncludeReal, add_real_faces, names_of
 from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.systems.base import Translator
 from augment.workers import in_threads
 from emoaug import EmoaugError, __version__
 
-CHUNK = 16
-"""Faces that go through the network together.
+KEPT = 32 * 2**20
+"""Bytes of sources that are kept decoded: in a plan for a small dataset each is used many times."""
 
-Always as many, and each at the place that its row number gives it: the kernels that libraries choose, and with them
-the last bits of a result, depend on the batch size, and the files must not.
-"""
+_UNREADABLE = "source could not be read"
 
 
 @dataclass(frozen=True)
 class GenerateSettings:
     """How a plan is carried out; only `precision`, `device` and `include_real` can be seen in the files."""
 
-    batch_size: int = 64
-    """Faces in work at one time, rounded up to chunks of 16; on a CPU each chunk keeps one core busy."""
+    batch_size: int = 0
+    """Faces in work at one time, rounded up to whole chunks (16 faces; 128 on CUDA), each of which keeps a thread busy;
+    0: one chunk a thread. Fewer need less memory."""
     include_real: IncludeReal = "link"
     """How real faces come into the folder: as hard links (as copies where the disk cannot), as copies, or not."""
     device: Device = "auto"
@@ -57,8 +64,10 @@ class GenerateSettings:
     """Threads that read, translate and write; 0: as many as there are cores."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise EmoaugError(f"batch_size is {self.batch_size}; it is 1 face or more")
+        if self.batch_size < 0:
+            raise EmoaugError(
+                f"batch_size is {self.batch_size}; it is 1 face or more, or 0 for as many as keep the threads busy"
+            )
         if self.threads < 0:
             raise EmoaugError(f"threads is {self.threads}; it is 1 or more, or 0 for as many as there are cores")
         if self.include_real not in get_args(IncludeReal):
@@ -97,10 +106,9 @@ def generate(
     check_plan(plan, faces, translator.condition_names)
     check_folder(out, faces, plan["target"].unique().tolist())
     plan = plan.reset_index(drop=True)
-    plan_text = plan.to_csv(index=False, lineterminator="\n")
     identity = {
-        "plan": hashlib.sha256(plan_text.encode()).hexdigest(),
-        "faces": _table_sha256(faces),
+        "plan": _sha256(csv_pieces(plan)),
+        "faces": _sha256(csv_pieces(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]])),
         "system": translator.name,
         "weights": weights_sha256(translator),
         "precision": precision,
@@ -126,20 +134,30 @@ def generate(
             "versions": _versions(),
         }
         write_run(out, KIND, run)
-        write_text(out / PLAN, plan_text, parents=False)
+        write_bytes(out / PLAN, csv_pieces(plan), parents=False)
         remove_temporary_files(out)
         record = Record(out / RECORD)
         job = _Job(faces, translator, plan, out, device, precision)
         made = _make_all(job, record, settings, hold)
-        real = add_real_faces(faces, out, settings.include_real, _threads(settings), job.names)
-        names = [name for row, name in zip(job.rows, job.names, strict=True) if made[row].file_sha256]
-        hold.check([*names, *(face.name for face in real if not face.rejected)])
+        real = add_real_faces(faces, out, settings.include_real, _threads(settings), picture_names(plan))
+        hold.check(chain(map(job.name, np.flatnonzero(made.made).tolist()), names_of(real)))
         origin = {"system": translator.name, "checkpoint_sha256": identity["weights"], **provenance}
-        summary = write_tables(faces, plan, [made[row] for row in job.rows], real, out, translator.size, origin)
+        summary = write_tables(faces, plan, made, real, out, translator.size, origin)
         result = {k: v for k, v in asdict(summary).items() if k not in ("out", "already_done")}
         write_run(out, KIND, run | {"finished": True, "result": result})
         record.remove()
         return summary
+
+
+class _Source(NamedTuple):
+    """A source face as the network sees it."""
+
+    picture: np.ndarray
+    """uint8 RGB, (size, size, 3)."""
+    grey: bool
+    sha256: str
+    size: tuple[int, int]
+    """Height and width of the file's picture, pixels."""
 
 
 class _Job:
@@ -148,135 +166,153 @@ class _Job:
     def __init__(
         self, faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Path, device: str, precision: str
     ) -> None:
-        self.faces, self.translator, self.plan, self.out = faces, translator, plan, out
-        self.device, self.precision = device, precision
-        self.rows: list[int] = plan["row"].tolist()
-        self.sources: list[int] = plan["source_index"].tolist()
+        self.faces, self.translator, self.out = faces, translator, out
+        self.device, self.precision, self.chunk = device, precision, CHUNK[device]
+        self.rows, self.sources = plan["row"].to_numpy(), plan["source_index"].to_numpy()
+        self.file_names, self.targets = plan["file_name"].to_numpy(object), plan["target"].to_numpy(object)
         self.conditions = condition_array(plan, translator.condition_names)
-        self.names = picture_names(plan)
-        self.place = dict(zip(self.rows, range(len(self.rows)), strict=True))
+        # The first that come, not the latest: a plan goes through its sources in turns, class after class.
+        self._kept: dict[int, _Source] = {}
+        self._most_kept = KEPT // (3 * translator.size**2)
 
-    def path(self, row: int) -> Path:
-        """Where the picture of a row lies."""
-        return self.out / self.names[self.place[row]]
+    def name(self, place: int) -> str:
+        """Name of a row's picture, relative to the folder."""
+        return picture_name(self.file_names[place], self.targets[place], int(self.rows[place]))
 
-    def chunks(self) -> list[list[int]]:
-        """Places in the plan that go through the network together."""
-        groups: dict[int, list[int]] = {}
-        for place, row in enumerate(self.rows):
-            groups.setdefault(row // CHUNK, []).append(place)
-        return list(groups.values())
+    def chunks(self, done: np.ndarray) -> list[np.ndarray]:
+        """Places in the plan that go through the network together, of every chunk in which a row is not done.
 
-    def make(self, places: list[int]) -> list[Made]:
-        """Read, translate and write one chunk."""
+        A chunk of which anything is missing is made again as a whole, so that the network sees what it saw before.
+        """
+        if not len(self.rows):
+            return []
+        number = self.rows // self.chunk
+        order = np.argsort(number, kind="stable")
+        starts = np.flatnonzero(np.diff(number[order], prepend=-1))
+        missing = np.add.reduceat(~done[order], starts, dtype=np.int64) > 0
+        return [places for places, wanted in zip(np.split(order, starts[1:]), missing, strict=True) if wanted]
+
+    def read(self, place: int) -> _Source:
+        """A row's source; EmoaugError if it cannot be read."""
+        index, size = int(self.sources[place]), self.translator.size
+        source = self._kept.get(index)
+        if source is None:
+            picture, sha256 = self.faces.read(index)
+            height, width = picture.shape[:2]
+            source = _Source(fit(picture, size), is_grey(picture), sha256, (height, width))
+            if len(self._kept) < self._most_kept:
+                self._kept[index] = source
+        return source
+
+    def make(self, places: np.ndarray) -> list[tuple[Made, bytes]]:
+        """Read and translate one chunk; gives each row with its picture's file, empty if there is none."""
         size = self.translator.size
-        batch = np.zeros((CHUNK, 3, size, size), dtype=np.float32)
-        conditions = np.zeros((CHUNK, self.conditions.shape[1]), dtype=np.float32)
-        grey: dict[int, bool] = {}
-        results: dict[int, Made] = {}
-        for place in places:
-            row, slot = self.rows[place], self.rows[place] % CHUNK
+        batch = np.zeros((self.chunk, size, size, 3), dtype=np.uint8)
+        conditions = np.zeros((self.chunk, self.conditions.shape[1]), dtype=np.float32)
+        results: list[Made] = []
+        slots: list[int] = []
+        grey: list[bool] = []
+        for place in places.tolist():
+            row = int(self.rows[place])
             try:
-                source = self.faces.picture(self.sources[place])
-                digest = self.faces.sha256(self.sources[place])
-            except (EmoaugError, OSError) as error:
-                results[place] = Made(row, rejected="source could not be read", detail=str(error))
+                source = self.read(place)
+            except EmoaugError as error:
+                results.append(Made(row, rejected=_UNREADABLE, detail=str(error)))
                 continue
-            grey[place] = is_grey(source)
-            batch[slot] = np.moveaxis(fit(source, size), 2, 0).astype(np.float32) / 127.5 - 1
-            conditions[slot] = self.conditions[place]
-            results[place] = Made(row, source_sha256=digest, source_size=(source.shape[0], source.shape[1]))
-        if grey:
-            used = [self.rows[place] % CHUNK for place in grey]
-            empty = sorted(set(range(CHUNK)) - set(used))
-            batch[empty], conditions[empty] = batch[used[0]], conditions[used[0]]
-            pictures, usable = self._translate(batch, conditions)
-            for place, is_one_channel in grey.items():
-                results[place] = self._write(results[place], pictures, usable, is_one_channel)
-        return [results[place] for place in places]
+            slots.append(row % self.chunk)
+            grey.append(source.grey)
+            batch[slots[-1]], conditions[slots[-1]] = source.picture, self.conditions[place]
+            results.append(Made(row, source_sha256=source.sha256, source_size=source.size))
+        if not slots:
+            return [(entry, b"") for entry in results]
+        empty = np.setdiff1d(np.arange(self.chunk), slots)
+        batch[empty], conditions[empty] = batch[slots[0]], conditions[slots[0]]
+        pictures, usable = translate_chunk(self.translator, batch, conditions, self.device, self.precision)
+        shown = dict(zip(slots, grey, strict=True))
+        return [
+            (entry, b"") if entry.rejected else _encoded(entry, pictures[slot], bool(usable[slot]), shown[slot])
+            for entry, slot in ((entry, entry.row % self.chunk) for entry in results)
+        ]
 
-    def _translate(self, batch: np.ndarray, conditions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures (CHUNK, size, size, 3) uint8, and which of them are finite, (CHUNK,) bool."""
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16-mixed"),
-        ):
-            made = self.translator.translate(
-                torch.from_numpy(batch).to(self.device), torch.from_numpy(conditions).to(self.device)
-            )
-            if tuple(made.shape) != batch.shape:
-                raise EmoaugError(
-                    f"{self.translator.name} gave faces of shape {tuple(made.shape)} for {batch.shape}; "
-                    "its translate() must keep the shape"
-                )
-            made = made.float()
-            usable = made.isfinite().flatten(1).all(1)
-            pixels = made.nan_to_num(0).mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), usable.cpu().numpy()
-
-    def _write(self, entry: Made, pictures: np.ndarray, usable: np.ndarray, grey: bool) -> Made:
-        slot = entry.row % CHUNK
-        if not usable[slot]:
-            detail = f"row {entry.row}: the network's picture has infinite or undefined values"
-            return entry._replace(rejected="network gave no picture", detail=detail)
-        data = encode_png(pictures[slot], grey=grey)
-        path = self.path(entry.row)
+    def write(self, place: int, entry: Made, data: bytes) -> Made:
+        """Write a row's picture, if it has one."""
+        if not data:
+            return entry
+        path = self.out / self.name(place)
         write_bytes(path, data, parents=False)
-        return entry._replace(file_sha256=hashlib.sha256(data).hexdigest(), stamp=stamp_of(path))
+        return entry._replace(stamp=stamp_of(path))
 
 
-def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold) -> dict[int, Made]:
+def _encoded(entry: Made, picture: np.ndarray, usable: bool, grey: bool) -> tuple[Made, bytes]:
+    if not usable:
+        detail = f"row {entry.row}: the network's picture has infinite or undefined values"
+        return entry._replace(rejected="network gave no picture", detail=detail), b""
+    data = encode_png(picture, grey=grey)
+    return entry._replace(file_sha256=hashlib.sha256(data).hexdigest()), data
+
+
+def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold) -> Outcomes:
     """Make every row that is not done yet; gives what became of each row."""
-    threads = _threads(settings)
-    known = [entry for row, entry in record.read().items() if row in job.place]
-    kept = in_threads(lambda entry: still_there(entry, job.path(entry.row)), known, threads)
-    made = {entry.row: entry for entry, keep in zip(known, kept, strict=True) if keep}
-    # A chunk of which anything is missing is made again as a whole, so that the network sees what it saw before.
-    todo = [chunk for chunk in job.chunks() if any(job.rows[place] not in made for place in chunk)]
-    done_before = len(job.rows) - sum(map(len, todo))
-    in_flight = math.ceil(settings.batch_size / CHUNK)
-    workers = min(threads, in_flight)
-    waiting: deque[Future[list[Made]]] = deque()
-    bar = tqdm(total=len(job.rows), initial=done_before, desc="translated", unit="face")
+    made = _known(job, record, _threads(settings))
+    todo = job.chunks(made.done)
+    bar = tqdm(total=len(job.rows), initial=len(job.rows) - sum(map(len, todo)), desc="translated", unit="face")
 
-    def take_first() -> None:
-        entries = waiting.popleft().result()
+    def done(entries: list[Made]) -> None:
         hold.check()
         record.append(entries)
-        made.update({entry.row: entry for entry in entries})
+        made.add(entries)
         bar.update(len(entries))
 
-    with (
-        explained_memory(f"on {job.device} for {settings.batch_size} faces at a time; lower --batch-size"),
-        bar,
-        _reproducible(job),
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        try:
-            for chunk in todo:
-                # Some more than are worked on, so that no thread waits for the record.
-                if len(waiting) >= 2 * workers:
-                    take_first()
-                waiting.append(pool.submit(job.make, chunk))
-            while waiting:
-                take_first()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with bar:
+        _make_here(job, todo, settings, done)
     return made
 
 
-@contextmanager
-def _reproducible(job: _Job) -> Iterator[None]:
-    """Let the translator compute the same bits in every run, and leave torch as it was found."""
-    threads, training = torch.get_num_threads(), job.translator.training
-    job.translator.to(job.device).eval()
-    try:
-        # Each worker runs the network on one core: how sums are split over cores would change their last bits.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        job.translator.train(training)
+def _known(job: _Job, record: Record, threads: int) -> Outcomes:
+    """What the record says is done, and is still there."""
+    made, entries = Outcomes(job.rows), record.read()
+    while block := list(islice(entries, 10_000)):
+        places = made.places([entry.row for entry in block]).tolist()
+        known = [(place, entry) for place, entry in zip(places, block, strict=True) if place >= 0]
+        kept = in_threads(lambda item: still_there(item[1], job.out / job.name(item[0])), known, threads)
+        # What is not there any more is as if it had never been done.
+        made.add([entry if keep else Made(entry.row) for (_, entry), keep in zip(known, kept, strict=True)])
+    return made
+
+
+def _make_here(
+    job: _Job, chunks: Sequence[np.ndarray], settings: GenerateSettings, done: Callable[[list[Made]], None]
+) -> None:
+    """Make chunks in threads, each of which reads, translates and writes, so that all three overlap."""
+    threads = _threads(settings)
+    workers = min(threads, math.ceil(settings.batch_size / job.chunk)) if settings.batch_size else threads
+    waiting: deque[Future[list[Made]]] = deque()
+
+    def make(places: np.ndarray) -> list[Made]:
+        return [job.write(place, *made) for place, made in zip(places.tolist(), job.make(places), strict=True)]
+
+    def take() -> None:
+        entries = waiting.popleft().result()
+        # What else is finished goes with it: a disk may need as long for a line of the record as a core for a chunk.
+        while waiting and waiting[0].done():
+            entries += waiting.popleft().result()
+        done(entries)
+
+    with (
+        explained_memory(f"on {job.device} for {workers * job.chunk} faces at a time; lower --batch-size"),
+        reproducible(job.translator, job.device),
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        try:
+            for chunk in chunks:
+                # Some more than are worked on, so that no thread waits for the record.
+                if len(waiting) >= 2 * workers:
+                    take()
+                waiting.append(pool.submit(make, chunk))
+            while waiting:
+                take()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
@@ -305,7 +341,8 @@ def _threads(settings: GenerateSettings) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _table_sha256(faces: FaceTable) -> str:
-    """Hash of what the dataset's table says, in order."""
-    columns = faces.table[["file_name", "label", "subject", "split", "is_synthetic"]]
-    return hashlib.sha256(columns.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+def _sha256(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()

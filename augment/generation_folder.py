@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from augment.folders import COLUMNS, FaceTable, write_metadata
-from augment.generation_record import Made
-from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes, write_text
+from augment.generation_record import Outcomes
+from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes
 from augment.plans import plan_summary
 from augment.real_faces import RealFace, safe_stem
 from emoaug import EmoaugError
@@ -25,6 +27,9 @@ SHEET_ROWS = 8
 """Sources on the contact sheet."""
 _SHEET_COLUMNS = 9
 """Most pictures in a row of a sheet that goes by target."""
+PIECE = 10_000
+"""Rows of a table that are turned into text at a time: a plan may have a million."""
+_EXEMPLAR_COLUMNS = ("second_exemplar_file", "exemplar_sha256", "second_exemplar_sha256")
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,27 @@ def check_folder(out: Path, faces: FaceTable, targets: Sequence[str]) -> None:
         raise EmoaugError(f"{out} lies in the folder of the sources, {faces.root}; choose a folder outside it")
 
 
-def picture_names(plan: pd.DataFrame) -> list[str]:
-    """File names TARGET/SOURCE__TARGET_ROW.png of a plan's rows."""
-    stems = {name: safe_stem(str(name)) for name in plan["file_name"].unique()}
-    return [
-        f"{target}/{stems[name]}__{target}_{row:06d}.png"
-        for name, target, row in zip(plan["file_name"], plan["target"], plan["row"], strict=True)
-    ]
+def picture_name(file_name: str, target: str, row: int) -> str:
+    """File name TARGET/SOURCE__TARGET_ROW.png of a row of a plan."""
+    return f"{target}/{safe_stem(file_name)}__{target}_{row:06d}.png"
+
+
+def picture_names(plan: pd.DataFrame) -> Iterator[str]:
+    """File names of a plan's rows; one after another, because there may be a million."""
+    return map(picture_name, plan["file_name"], plan["target"], plan["row"])
+
+
+def csv_pieces(table: pd.DataFrame) -> Iterator[bytes]:
+    """A table as CSV, piece by piece."""
+    for start in range(0, max(1, len(table)), PIECE):
+        piece = table.iloc[start : start + PIECE]
+        yield piece.to_csv(index=False, header=start == 0, lineterminator="\n").encode()
 
 
 def write_tables(
     faces: FaceTable,
     plan: pd.DataFrame,
-    made: list[Made],
+    made: Outcomes,
     real: list[RealFace],
     out: Path,
     size: int,
@@ -94,7 +107,7 @@ def write_tables(
     Args:
         faces: the source.
         plan: the plan, N rows.
-        made: what became of each row of the plan, N entries.
+        made: what became of each row of the plan.
         real: what became of the real faces.
         out: the folder.
         size: side of the synthetic faces, pixels.
@@ -105,18 +118,18 @@ def write_tables(
         write_bytes(out / SHEET, sheet)
     rejected = _rejected(faces, plan, made, real)
     if len(rejected):
-        write_text(out / REJECTED, rejected.to_csv(index=False, lineterminator="\n"))
-    table = pd.concat([_real_rows(faces, real), _synthetic_rows(faces, plan, made, origin)], ignore_index=True)
+        write_bytes(out / REJECTED, csv_pieces(rejected))
+    kept = _real_rows(faces, real)
     # Every column of a generated folder is there, also those that a judge fills in later.
-    more = [name for name in table.columns if name not in COLUMNS]
-    write_metadata(out, table.assign(accepted=True).reindex(columns=[*COLUMNS, *more]))
-    counts = Counter(str(reason) for reason in rejected["rejected"])
-    labels = Counter(str(label) for label in table["label"])
+    columns = [*COLUMNS, "file_sha256", *(_EXEMPLAR_COLUMNS if "exemplar_file" in plan else ())]
+    rows = chain([kept], _synthetic_rows(faces, plan, made, origin))
+    write_metadata(out, (piece.assign(accepted=True).reindex(columns=columns) for piece in rows))
+    labels = Counter(map(str, chain(kept["label"], plan["target"][made.made])))
     return GenerateSummary(
         out=out,
-        made=sum(bool(entry.file_sha256) for entry in made),
-        real=sum(not face.rejected for face in real),
-        rejected=dict(counts),
+        made=int(made.made.sum()),
+        real=len(kept),
+        rejected=dict(Counter(str(reason) for reason in rejected["rejected"])),
         per_class={name: labels[name] for name in dict.fromkeys([*faces.vocabulary, *labels]) if labels[name]},
         notes=_notes(faces, plan, made, real, size),
     )
@@ -133,38 +146,42 @@ def _real_rows(faces: FaceTable, real: list[RealFace]) -> pd.DataFrame:
     )
 
 
-def _synthetic_rows(faces: FaceTable, plan: pd.DataFrame, made: list[Made], origin: dict[str, Any]) -> pd.DataFrame:
-    kept = [place for place, entry in enumerate(made) if entry.file_sha256]
-    rows = plan.assign(picture=picture_names(plan)).iloc[kept].reset_index(drop=True)
-    source = faces.table.iloc[rows["source_index"].to_numpy()].reset_index(drop=True)
-    asked = rows[["source_label", "condition"]].assign(
-        seed=rows["seed"].astype("Int64"), label=rows["target"], file_name=rows["picture"], is_synthetic=True
-    )
-    if "exemplar_file" in rows:
-        both = rows[["exemplar_index", "second_exemplar_index"]]
-        hashes = {i: faces.sha256(i) if i >= 0 else None for i in np.unique(both.to_numpy()).tolist()}
-        asked = asked.join(rows[["exemplar_file", "second_exemplar_file"]]).assign(
-            exemplar_sha256=both["exemplar_index"].map(hashes),
-            second_exemplar_sha256=both["second_exemplar_index"].map(hashes),
+def _synthetic_rows(
+    faces: FaceTable, plan: pd.DataFrame, made: Outcomes, origin: dict[str, Any]
+) -> Iterator[pd.DataFrame]:
+    """The rows of the synthetic faces, piece by piece."""
+    hash_of = cache(lambda index: faces.sha256(index) if index >= 0 else "")
+    kept = np.flatnonzero(made.made)
+    for start in range(0, len(kept), PIECE):
+        places = kept[start : start + PIECE]
+        rows = plan.iloc[places].reset_index(drop=True)
+        source = faces.table.iloc[rows["source_index"].to_numpy()].reset_index(drop=True)
+        asked = rows[["source_label", "condition", "seed"]]
+        if "exemplar_file" in rows:
+            asked = rows[[*asked, "exemplar_file", "second_exemplar_file"]].assign(
+                exemplar_sha256=[hash_of(index) for index in rows["exemplar_index"]],
+                second_exemplar_sha256=[hash_of(index) for index in rows["second_exemplar_index"]],
+            )
+        yield asked.assign(
+            label=rows["target"],
+            file_name=list(picture_names(rows)),
+            is_synthetic=True,
+            subject=source["subject"],
+            split=source["split"],
+            source_file=source["file_name"],
+            source_sha256=[made.source_sha256(place) for place in places],
+            file_sha256=[made.file_sha256(place) for place in places],
+            system=origin["system"],
+            checkpoint_sha256=origin["checkpoint_sha256"],
         )
-    return asked.assign(
-        subject=source["subject"],
-        split=source["split"],
-        source_file=source["file_name"],
-        source_sha256=[made[place].source_sha256 for place in kept],
-        file_sha256=[made[place].file_sha256 for place in kept],
-        system=origin["system"],
-        checkpoint_sha256=origin["checkpoint_sha256"],
-    )
 
 
-def _rejected(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list[RealFace]) -> pd.DataFrame:
+def _rejected(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[RealFace]) -> pd.DataFrame:
     """What was asked for and not made, and what was left out, with the reasons."""
     old = faces.table[["file_name", "label"]]
     asked = [
-        (name, target, entry.row, entry.rejected, entry.detail)
-        for entry, name, target in zip(made, plan["file_name"], plan["target"], strict=True)
-        if entry.rejected
+        (plan["file_name"].iat[place], plan["target"].iat[place], plan["row"].iat[place], *made.rejected[place])
+        for place in sorted(made.rejected)
     ]
     left_out = [
         (*old.iloc[face.index], None, "real face could not be read", face.rejected) for face in real if face.rejected
@@ -173,15 +190,16 @@ def _rejected(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list
     return frame.astype({"row": "Int64"})
 
 
-def _notes(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list[RealFace], size: int) -> tuple[str, ...]:
+def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[RealFace], size: int) -> tuple[str, ...]:
     repeats = plan_summary(plan)["repeats"]
-    sizes = [entry.source_size for entry in made if entry.file_sha256 and entry.source_size != (size, size)]
-    squeezed = sum(height != width for height, width in sizes)
+    height, width = made.source_sizes.T
+    other = made.made & ((height != size) | (width != size))
+    scaled, squeezed = int(other.sum()), int((other & (height != width)).sum())
     other_size = sum(face.size != (size, size) for face in real if not face.rejected)
     synthetic = int(faces.table["is_synthetic"].sum())
     unlabelled = int(faces.table["label"].isna().sum())
     notes = {
-        f"{len(sizes):,} faces were made from sources scaled to {size}x{size} pixels": len(sizes),
+        f"{scaled:,} faces were made from sources scaled to {size}x{size} pixels": scaled,
         f"{squeezed:,} of these sources are not square and were squeezed; emoaug align crops faces": squeezed,
         f"{other_size:,} real faces are not {size}x{size} pixels and were taken over as they are": other_size,
         f"{repeats:,} faces repeat another one, because the sources ran out; a range of strengths makes them differ": (
@@ -194,10 +212,10 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: list[Made], real: list[Re
     return tuple(text for text, count in notes.items() if count)
 
 
-def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: Path, size: int) -> bytes | None:
+def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, out: Path, size: int) -> bytes | None:
     """A PNG with some sources and what became of them; the same sample for the same plan. None if nothing was made."""
-    kept = np.array([bool(entry.file_sha256) for entry in made], dtype=bool)
-    table = plan.assign(picture=picture_names(plan))[kept].drop_duplicates(["source_index", "target"])
+    first = ~plan.loc[made.made, ["source_index", "target"]].duplicated()
+    table = plan.loc[first.index[first]]
     if table.empty:
         return None
     # Sources that became most; among equals the plan's order, which is shuffled.
@@ -211,11 +229,12 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: list[Made], out: 
     blank = np.full((size, size, 3), 255, dtype=np.uint8)
     rows, captions = [], []
     for source in results.index[:SHEET_ROWS].tolist():
-        own = table[table["source_index"] == source].set_index("target")["picture"]
+        own = table[table["source_index"] == source]
+        names = dict(zip(own["target"], picture_names(own), strict=True))
         rows.append(
             [
                 _source(faces, source, size, blank),
-                *(read_picture(out / own[target]) if target in own.index else blank for target in targets),
+                *(read_picture(out / names[target]) if target in names else blank for target in targets),
             ]
         )
         captions.append(safe_stem(str(faces.table["file_name"].iloc[source]), longest=24))
@@ -230,9 +249,10 @@ def _sheet_by_target(
     each = _SHEET_COLUMNS // (len(origins) + 1)
     for target in targets:
         row: list[np.ndarray] = []
-        for made in table[table["target"] == target][:each].to_dict("records"):
+        own = table[table["target"] == target][:each]
+        for made, name in zip(own.to_dict("records"), picture_names(own), strict=True):
             row += [_source(faces, int(made[f"{origin}_index"]), size, blank) for origin in origins]
-            row.append(read_picture(out / str(made["picture"])))
+            row.append(read_picture(out / name))
         rows.append(row)
     return encode_png(contact_sheet(rows, targets, [*origins, "result"] * each))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from augment.runs import append_line, read_lines
 
@@ -15,7 +18,7 @@ KIND = "emoaug generate"
 
 
 class Made(NamedTuple):
-    """What became of one row of the plan; a tuple, because there may be a million."""
+    """What became of one row of the plan, as it stands in the record."""
 
     row: int
     file_sha256: str = ""
@@ -31,6 +34,60 @@ class Made(NamedTuple):
     """Length in bytes of the picture's file, and the time in nanoseconds when it was written."""
 
 
+class Outcomes:
+    """What became of every row of a plan, by its place there; in arrays, because there may be a million.
+
+    Args:
+        rows: the numbers of the plan's rows, (N,) int64, each another.
+    """
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        self.made = np.zeros(len(rows), dtype=bool)
+        """Whether the row has its picture, (N,)."""
+        self.source_sizes = np.zeros((len(rows), 2), dtype=np.int32)
+        """Height and width of each row's source, pixels, (N, 2); 0 where it could not be read."""
+        self.rejected: dict[int, tuple[str, str]] = {}
+        """Why a place has no picture, in few words and in detail."""
+        # SHA-256 of each row's picture and of its source.
+        self._digests = np.zeros((2, len(rows), 32), dtype=np.uint8)
+        self._order = np.argsort(rows, kind="stable")
+
+    @property
+    def done(self) -> np.ndarray:
+        """Which rows need no more work, (N,) bool."""
+        done = self.made.copy()
+        done[list(self.rejected)] = True
+        return done
+
+    def places(self, rows: Sequence[int]) -> np.ndarray:
+        """Where in the plan rows stand, (n,) int64; -1 for those that it has not."""
+        if not len(self.rows):
+            return np.full(len(rows), -1)
+        found = self._order[np.searchsorted(self.rows, rows, sorter=self._order).clip(max=len(self.rows) - 1)]
+        return np.where(self.rows[found] == rows, found, -1)
+
+    def add(self, entries: Sequence[Made]) -> None:
+        """Note what became of some rows; the latest word on a row counts."""
+        for place, entry in zip(self.places([entry.row for entry in entries]).tolist(), entries, strict=True):
+            digests = _digest(entry.file_sha256), _digest(entry.source_sha256)
+            self.made[place] = all(digests)
+            for digest, kept in zip(digests, self._digests, strict=True):
+                kept[place] = np.frombuffer(digest, np.uint8) if digest else 0
+            self.source_sizes[place] = entry.source_size
+            self.rejected.pop(place, None)
+            if entry.rejected:
+                self.rejected[place] = (entry.rejected, entry.detail)
+
+    def file_sha256(self, place: int) -> str:
+        """Hash of a row's picture; of no meaning where none was made."""
+        return self._digests[0, place].tobytes().hex()
+
+    def source_sha256(self, place: int) -> str:
+        """Hash of a row's source; of no meaning where it could not be read."""
+        return self._digests[1, place].tobytes().hex()
+
+
 class Record:
     """The append-only file of finished rows; each line is on the disk before the next one begins.
 
@@ -40,19 +97,17 @@ class Record:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> dict[int, Made]:
-        """Finished rows by their number."""
-        done: dict[int, Made] = {}
+    def read(self) -> Iterator[Made]:
+        """What was appended, in that order: a row that was made again comes again, and the last time counts."""
         for line in read_lines(self.path):
             try:
                 entries = [
-                    Made(row, file, source, tuple(size), rejected, detail, tuple(stamp))
-                    for row, file, source, size, rejected, detail, stamp in line
+                    Made(int(row), str(file), str(source), (h, w), str(rejected), str(detail), (length, time))
+                    for row, file, source, (h, w), rejected, detail, (length, time) in line
                 ]
             except (ValueError, TypeError, KeyError):
                 continue
-            done.update((entry.row, entry) for entry in entries)
-        return done
+            yield from entries
 
     def append(self, entries: list[Made]) -> None:
         """Add finished rows and wait until the disk has them."""
@@ -61,6 +116,15 @@ class Record:
     def remove(self) -> None:
         """Remove the file, if it is there."""
         self.path.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> bytes:
+    """The 32 bytes of a SHA-256 in hexadecimal; none if it is not one."""
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        return b""
+    return digest if len(digest) == 32 else b""
 
 
 def stamp_of(path: str | Path) -> tuple[int, int]:

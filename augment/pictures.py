@@ -136,8 +136,14 @@ def read_picture(path: Path | str) -> np.ndarray:
     Raises:
         EmoaugError: the file is missing or unreadable, or `decode_picture` refuses it; the message names the file.
     """
+    return read_file(path)[0]
+
+
+def read_file(path: Path | str) -> tuple[np.ndarray, bytes]:
+    """Read one picture file as `read_picture` does; gives the picture and the file's bytes."""
     try:
-        return decode_picture(Path(path).read_bytes())
+        data = Path(path).read_bytes()
+        return decode_picture(data), data
     except OSError as error:
         raise EmoaugError(f"{path}: cannot be read ({error.strerror})") from None
     except EmoaugError as error:

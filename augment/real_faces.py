@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class RealFace:
     """Why it was left out; empty if it was not."""
 
 
-def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, taken: list[str]) -> list[RealFace]:
+def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, taken: Iterable[str]) -> list[RealFace]:
     """Bring the real faces that have a label into the folder, in the order of the table.
 
     Those that cannot be decoded are left out.
@@ -56,10 +57,15 @@ def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, 
         return list(pool.map(lambda i, name: _add_real_face(faces, i, out, name, how), indices, names))
 
 
+def names_of(real: Iterable[RealFace]) -> Iterator[str]:
+    """File names of the real faces that are in the folder."""
+    return (face.name for face in real if not face.rejected)
+
+
 def _add_real_face(faces: FaceTable, index: int, out: Path, name: str, how: IncludeReal) -> RealFace:
     try:
-        picture, source_sha256 = faces.picture(index), faces.sha256(index)
-    except (EmoaugError, OSError) as error:
+        picture, source_sha256 = faces.read(index)
+    except EmoaugError as error:
         return RealFace(index, name, rejected=str(error))
     target, size = out / name, (picture.shape[0], picture.shape[1])
     if "pixels" in faces.table.columns:
@@ -90,26 +96,32 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _real_names(faces: FaceTable, indices: list[int], taken: list[str]) -> list[str]:
+def _real_names(faces: FaceTable, indices: list[int], taken: Iterable[str]) -> list[str]:
     """CLASS/NAME of real faces; where two would get the same, the later ones get their old folders' names in front."""
-    # In lower case, because some disks do not tell A.png from a.png.
-    used = {name.lower() for name in taken}
-    written_as_png = "pixels" in faces.table.columns
+    choices = [_name_choices(faces, i) for i in indices]
+    # In lower case, because some disks do not tell A.png from a.png. Of the names that are taken, perhaps a million,
+    # only those that a real face might get are kept.
+    possible = {name.lower() for names in choices for name in names}
+    used = possible.intersection(name.lower() for name in taken)
     names = []
-    for i in indices:
-        label, old = str(faces.table["label"].iloc[i]), str(faces.table["file_name"].iloc[i])
-        end = ".png" if written_as_png else Path(old).suffix
-        choices = [
-            safe_stem(old, longest=200),
-            safe_stem(old.replace("/", "_"), longest=200),
-            f"{safe_stem(old)}_{i:06d}",
-        ]
-        name = next(
-            (n for stem in choices if (n := f"{label}/{stem}{end}").lower() not in used), f"{label}/real_{i:06d}{end}"
-        )
+    for several in choices:
+        name = next((name for name in several if name.lower() not in used), several[-1])
         used.add(name.lower())
         names.append(name)
     return names
+
+
+def _name_choices(faces: FaceTable, i: int) -> list[str]:
+    """Names that a real face may get, the best first."""
+    label, old = str(faces.table["label"].iat[i]), str(faces.table["file_name"].iat[i])
+    end = ".png" if "pixels" in faces.table.columns else Path(old).suffix
+    stems = [
+        safe_stem(old, longest=200),
+        safe_stem(old.replace("/", "_"), longest=200),
+        f"{safe_stem(old)}_{i:06d}",
+        f"real_{i:06d}",
+    ]
+    return [f"{label}/{stem}{end}" for stem in stems]
 
 
 def safe_stem(file_name: str, longest: int = 120) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
 from pathlib import Path
@@ -115,7 +115,7 @@ class Hold:
         except OSError:
             return False
 
-    def check(self, names: Sequence[str] = ()) -> None:
+    def check(self, names: Iterable[str] = ()) -> None:
         """Raise EmoaugError if the folder, or any of these files in it, was removed while this run wrote to it."""
         if not self.sound:
             raise EmoaugError(
@@ -130,20 +130,10 @@ class Hold:
             )
 
 
-def _missing(out: Path, names: Sequence[str]) -> list[str]:
-    """Names, relative to a folder, of files that are not there; each folder is listed once."""
-    there: dict[str, set[str]] = {}
-    gone = []
-    for name in names:
-        folder, _, file = name.rpartition("/")
-        if folder not in there:
-            try:
-                there[folder] = set(os.listdir(out / folder))  # noqa: PTH208 - names only, of perhaps a million
-            except OSError:
-                there[folder] = set()
-        if file not in there[folder]:
-            gone.append(name)
-    return gone
+def _missing(out: Path, names: Iterable[str]) -> list[str]:
+    """Names, relative to a folder, of files that are not there."""
+    # One by one: the listings of folders with a million files are as large as all that a run keeps in memory.
+    return [name for name in names if not os.path.lexists(f"{out}/{name}")]
 
 
 @contextmanager

@@ -27,8 +27,8 @@ import numpy as np
 import pandas as pd
 
 from augment.folders import COLUMNS, FaceTable, read_faces, write_metadata
-from augment.generation_folder import picture_names
-from augment.generation_record import RECORD, Made, Record, stamp_of, still_there
+from augment.generation_folder import csv_pieces, picture_names
+from augment.generation_record import RECORD, Made, Outcomes, Record, stamp_of, still_there
 from augment.pictures import encode_png, write_bytes, write_text
 from augment.plans import PlanSettings, build_plan, check_plan, condition_array, plan_summary
 from augment.verification import verify
@@ -79,13 +79,14 @@ def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
         check_plan(plan, faces, EXPRESSIONS)
         condition_array(plan, EXPRESSIONS)
         plan_summary(plan)
-        names = picture_names(plan)
-        write_text(out / "plan.csv", plan.to_csv(index=False, lineterminator="\n"))
+        names = list(picture_names(plan))
+        write_bytes(out / "plan.csv", csv_pieces(plan))
     record = lay_out(out, names[:pictures], rows, data, digest)
     with timed("resume"):
-        done = record.read()
-        found = sum(still_there(entry, out / names[entry.row]) for entry in done.values())
-    assert (len(done), found) == (rows, pictures)
+        made = Outcomes(plan["row"].to_numpy())
+        for entry in record.read():
+            made.add([entry if still_there(entry, out / names[entry.row]) else Made(entry.row)])
+    assert made.made.sum() == pictures
     with timed("tables"):
         write_metadata(out, described(faces, plan, names, pictures, digest))
     write_text(out / "run.json", json.dumps({"vocabulary": EXPRESSIONS, "provenance": {"data": str(faces.root)}}))
