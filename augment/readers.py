@@ -61,11 +61,10 @@ def _columns(path: Path, rows: Rows) -> tuple[dict[str, list[str]], dict[str, li
         for meaning, aliases in _ALIASES.items()
         if any(alias in lower for alias in aliases)
     }
-    by_column = list(zip(*rows.cells, strict=True)) or [()] * len(rows.columns)
-    meant = {meaning: list(by_column[lower.index(alias)]) for meaning, alias in known.items()}
+    meant = {meaning: rows.cells[lower.index(alias)] for meaning, alias in known.items()}
     others = {
-        name: list(cells)
-        for name, cells in zip(rows.columns, by_column, strict=True)
+        name: cells
+        for name, cells in zip(rows.columns, rows.cells, strict=True)
         if name.lower() not in known.values() and name
     }
     return meant, others

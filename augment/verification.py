@@ -3,18 +3,22 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from augment.folders import read_faces
-from augment.listings import UNLABELLED, check_name, class_folder, find_pictures, read_rows
+from augment.listings import UNLABELLED, check_name, class_folder, find_pictures, iterate_rows, wrong_length
 from augment.pictures import decode_picture
 from augment.runs import RUN, read_json
 from augment.workers import in_threads
 from emoaug import EmoaugError
+
+TABLE = "metadata.csv"
+AT_A_TIME = 4096
+"""Rows whose files are looked at together."""
 
 
 class Row:
@@ -84,41 +88,89 @@ def verify(folder: Path) -> Verification:
     if run.get("finished") is False:
         problems.append(f"{RUN}: the run that fills this folder is not finished; give its command again")
     try:
-        read = read_rows(folder / "metadata.csv")
+        check = _Check(folder, run, listing.names)
+        for line, row in _rows(folder / TABLE, problems):
+            check.add(line, row)
     except EmoaugError as error:
         return Verification((*problems, str(error)), 0, len(listing.names), 0, 0)
-    problems += [f"{place}: {reason}" for place, reason in read.rejected]
-    if "file_name" not in read.columns:
-        return Verification((*problems, "metadata.csv has no column file_name"), 0, len(listing.names), 0, 0)
-    places = {name: place for place, name in enumerate(read.columns)}
-    rows = [Row(places, cells) for cells in read.cells]
-    on_disk = set(listing.names)
+    problems += check.problems()
+    return Verification(tuple(problems), check.rows, len(listing.names), check.hashed, check.missing)
 
-    first_line: dict[str, int] = {}
-    wanted: list[tuple[str, Row]] = []
-    for row, line in zip(rows, read.lines, strict=True):
-        name, reason = check_name(folder, row.get("file_name"), on_disk)
-        place = f"metadata.csv, line {line}: {name}"
-        if name in first_line:
-            problems.append(f"{place}: listed already in line {first_line[name]}")
-        elif row.get("accepted").lower() == "false":
-            problems += [f"{place}: {text}" for text in _rejection_problems(row, reason)]
-        elif reason:
-            problems.append(f"{place}: {reason}")
+
+def _rows(path: Path, problems: list[str]) -> Iterator[tuple[int, Row]]:
+    """The rows of metadata.csv with their lines, and what is wrong with others; never all of them in memory."""
+    each = iterate_rows(path)
+    _, columns = next(each)
+    if "file_name" not in columns:
+        raise EmoaugError(f"{path.name} has no column file_name")
+    places = {name: place for place, name in enumerate(columns)}
+    for line, cells in each:
+        if len(cells) == len(columns):
+            yield line, Row(places, cells)
         else:
-            found = _label_problems(row, name, run.get("vocabulary")) + _condition_problems(row.get("condition"))
-            problems += [f"{place}: {text}" for text in found]
-            wanted.append((name, row))
-        first_line.setdefault(name, line)
-    problems += [f"{name}: not listed in metadata.csv" for name in sorted(on_disk.difference(first_line))]
+            problems.append(f"{path.name}, line {line}: {wrong_length(cells, columns)}")
 
-    sources = _Sources(folder, run)
-    problems += filter(None, in_threads(lambda item: _file_problem(folder / item[0], *item), wanted))
-    problems += filter(None, in_threads(lambda item: sources.problem(*item), wanted))
-    problems += _test_subject_problems(wanted, _source_people(run, rows))
-    hashed = sum(bool(sources.path(row) and row.get("source_sha256")) for _, row in wanted)
-    missing = sum(bool(row.get("source_file") and not sources.path(row)) for _, row in wanted)
-    return Verification(tuple(problems), len(rows), len(on_disk), hashed, missing)
+
+class _Check:
+    """Checks rows one after another, and keeps of each only its name and its line: there may be a million.
+
+    Args:
+        folder: the folder.
+        run: its run.json.
+        names: the pictures in it.
+    """
+
+    def __init__(self, folder: Path, run: Mapping[str, Any], names: list[str]) -> None:
+        self.folder, self.vocabulary = folder, run.get("vocabulary")
+        self.rows = self.hashed = self.missing = 0
+        self._sources = _Sources(folder, run)
+        # A first look at all rows, because those of the sources may stand after what was made from them.
+        self._people = _source_people(run, (row for _, row in _rows(folder / TABLE, [])))
+        self._tested = {subject for subject, split in self._people.values() if split == "test" and subject}
+        # The pictures, and other names that the table has, with the line where each was first, 0 for none.
+        self._lines = dict.fromkeys(names, 0)
+        self._wanted: list[tuple[str, Row]] = []
+        self._of_rows: list[str] = []
+        self._of_files: list[str] = []
+        self._of_sources: list[str] = []
+        self._of_people: list[str] = []
+
+    def add(self, line: int, row: Row) -> None:
+        """Check a row."""
+        self.rows += 1
+        name, reason = check_name(self.folder, row.get("file_name"), self._lines)
+        place = f"{TABLE}, line {line}: {name}"
+        if self._lines.get(name):
+            self._of_rows.append(f"{place}: listed already in line {self._lines[name]}")
+            return
+        self._lines[name] = line
+        if row.get("accepted").lower() == "false":
+            self._of_rows += [f"{place}: {text}" for text in _rejection_problems(row, reason)]
+        elif reason:
+            self._of_rows.append(f"{place}: {reason}")
+        else:
+            found = _label_problems(row, name, self.vocabulary) + _condition_problems(row.get("condition"))
+            self._of_rows += [f"{place}: {text}" for text in found]
+            self._wanted.append((name, row))
+            if len(self._wanted) == AT_A_TIME:
+                self._look()
+
+    def _look(self) -> None:
+        """Look at the files of the rows that wait for it."""
+        wanted, self._wanted = self._wanted, []
+        self._of_files += filter(None, in_threads(lambda item: _file_problem(self.folder / item[0], *item), wanted))
+        self._of_sources += filter(None, in_threads(lambda item: self._sources.problem(*item), wanted))
+        for name, row in wanted:
+            self._of_people += _test_subject_problems(name, row, self._people, self._tested)
+            there = self._sources.path(row)
+            self.hashed += bool(there and row.get("source_sha256"))
+            self.missing += bool(row.get("source_file") and not there)
+
+    def problems(self) -> list[str]:
+        """What was found, after the last row."""
+        self._look()
+        unlisted = [f"{name}: not listed in {TABLE}" for name, line in self._lines.items() if not line]
+        return [*self._of_rows, *unlisted, *self._of_files, *self._of_sources, *self._of_people]
 
 
 def _run(folder: Path) -> dict[str, Any]:
@@ -231,7 +283,7 @@ class _Sources:
         return f"{name}: source {row.get('source_file')} has changed (source_sha256 does not match)"
 
 
-def _source_people(run: Mapping[str, Any], rows: list[Row]) -> dict[str, tuple[str, str]]:
+def _source_people(run: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
     """Collect subject and split of every real face by the name that source_file has for it.
 
     They come from the folder's own rows and from the dataset that run.json names.
@@ -253,26 +305,26 @@ def _source_people(run: Mapping[str, Any], rows: list[Row]) -> dict[str, tuple[s
     return people
 
 
-def _test_subject_problems(wanted: list[tuple[str, Row]], people: Mapping[str, tuple[str, str]]) -> list[str]:
+def _test_subject_problems(
+    name: str, row: Row, people: Mapping[str, tuple[str, str]], tested: Container[str]
+) -> list[str]:
     """No synthetic face comes from a face, or a person, of the test split."""
-    tested = {subject for subject, split in people.values() if split == "test" and subject}
+    if row.get("is_synthetic").lower() != "true":
+        return []
     problems = []
-    for name, row in wanted:
-        if row.get("is_synthetic").lower() != "true":
-            continue
-        for role, column in (
-            ("source", "source_file"),
-            ("exemplar", "exemplar_file"),
-            ("second exemplar", "second_exemplar_file"),
-        ):
-            subject, split = people.get(row.get(column), ("", ""))
-            named = [subject]
-            if role == "source":
-                named = [row.get("source_subject"), subject, row.get("subject")]
-                split = row.get("source_split") or split
-            known = [name for name in named if name]
-            found = [name for name in known if name in tested]
-            if split == "test" or found:
-                who = f"subject {(found or known)[0]}" if known else row.get(column)
-                problems.append(f"{name}: made from {role} {who}, who is in the test split")
+    for role, column in (
+        ("source", "source_file"),
+        ("exemplar", "exemplar_file"),
+        ("second exemplar", "second_exemplar_file"),
+    ):
+        subject, split = people.get(row.get(column), ("", ""))
+        named = [subject]
+        if role == "source":
+            named = [row.get("source_subject"), subject, row.get("subject")]
+            split = row.get("source_split") or split
+        known = [who for who in named if who]
+        found = [who for who in known if who in tested]
+        if split == "test" or found:
+            who = f"subject {(found or known)[0]}" if known else row.get(column)
+            problems.append(f"{name}: made from {role} {who}, who is in the test split")
     return problems

@@ -1,10 +1,12 @@
-"""Where and with what a benchmark was run."""
+"""Where and with what a benchmark was run, and how much memory it took."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +41,13 @@ def machine() -> dict[str, Any]:
         "emoaug": __version__,
         "commit": commit,
     }
+
+
+def peak_memory() -> float:
+    """The most memory that this process has had, MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not what getrusage gives, which on Linux may be the parent's.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

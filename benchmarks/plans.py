@@ -14,8 +14,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,7 +30,7 @@ from augment.generation_record import RECORD, Made, Outcomes, Record, stamp_of, 
 from augment.pictures import encode_png, write_bytes, write_text
 from augment.plans import PlanSettings, build_plan, check_plan, condition_array, plan_summary
 from augment.verification import verify
-from benchmarks.machine import machine
+from benchmarks.machine import machine, peak_memory
 
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 SOURCES, PEOPLE = 1000, 200
@@ -94,9 +92,7 @@ def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
         assert len(read_faces(out)) == pictures
     with timed("verify"):
         assert verify(out).problems == ()
-    # In KiB on Linux, in bytes on macOS.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return {"rows": rows, **seconds, "peak memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+    return {"rows": rows, **seconds, "peak memory": peak_memory()}
 
 
 def sources(root: Path, data: bytes) -> FaceTable:
