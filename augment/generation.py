@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -32,13 +32,12 @@ from augment.generation_folder import (
     write_tables,
 )
 from augment.generation_network import CHUNK, reproducible, translate_chunk
-from augment.generation_record import KIND, PLAN, RECORD, Made, Outcomes, Record, stamp_of, still_there
+from augment.generation_record import KIND, PLAN, RECORD, Made, Outcomes, Record, stamp_of
 from augment.pictures import encode_png, fit, is_grey, write_bytes
 from augment.plans import check_plan, condition_array, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
 from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.systems.base import Translator
-from augment.workers import in_threads
 from emoaug import EmoaugError, __version__
 
 KEPT = 32 * 2**20
@@ -253,7 +252,7 @@ def _encoded(entry: Made, picture: np.ndarray, usable: bool, grey: bool) -> tupl
 
 def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold) -> Outcomes:
     """Make every row that is not done yet; gives what became of each row."""
-    made = _known(job, record, _threads(settings))
+    made = record.outcomes(job.rows, lambda place: f"{job.out}/{job.name(place)}", _threads(settings))
     todo = job.chunks(made.done)
     bar = tqdm(total=len(job.rows), initial=len(job.rows) - sum(map(len, todo)), desc="translated", unit="face")
 
@@ -265,18 +264,6 @@ def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold)
 
     with bar:
         _make_here(job, todo, settings, done)
-    return made
-
-
-def _known(job: _Job, record: Record, threads: int) -> Outcomes:
-    """What the record says is done, and is still there."""
-    made, entries = Outcomes(job.rows), record.read()
-    while block := list(islice(entries, 10_000)):
-        places = made.places([entry.row for entry in block]).tolist()
-        known = [(place, entry) for place, entry in zip(places, block, strict=True) if place >= 0]
-        kept = in_threads(lambda item: still_there(item[1], job.out / job.name(item[0])), known, threads)
-        # What is not there any more is as if it had never been done.
-        made.add([entry if keep else Made(entry.row) for (_, entry), keep in zip(known, kept, strict=True)])
     return made
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from augment.runs import append_line, read_lines
+from augment.workers import in_threads
 
 PLAN = "plan.csv"
 RECORD = "done.jsonl"
@@ -108,6 +110,23 @@ class Record:
             except (ValueError, TypeError, KeyError):
                 continue
             yield from entries
+
+    def outcomes(self, rows: np.ndarray, path: Callable[[int], str], threads: int = 0) -> Outcomes:
+        """What became of the rows of a plan: what was appended, as far as it is still so.
+
+        Args:
+            rows: the numbers of the plan's rows, (N,) int64.
+            path: gives the place of a row's picture.
+            threads: for the look at the pictures; 0 for one a core.
+        """
+        found, entries = Outcomes(rows), self.read()
+        while block := list(islice(entries, 10_000)):
+            places = found.places([entry.row for entry in block]).tolist()
+            known = [(place, entry) for place, entry in zip(places, block, strict=True) if place >= 0]
+            kept = in_threads(lambda item: still_there(item[1], path(item[0])), known, threads)
+            # What is not there any more is as if it had never been done.
+            found.add([entry if keep else Made(entry.row) for (_, entry), keep in zip(known, kept, strict=True)])
+        return found
 
     def append(self, entries: list[Made]) -> None:
         """Add finished rows and wait until the disk has them."""

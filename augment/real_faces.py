@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -124,6 +125,7 @@ def _name_choices(faces: FaceTable, i: int) -> list[str]:
     return [f"{label}/{stem}{end}" for stem in stems]
 
 
+@lru_cache(maxsize=10_000)
 def safe_stem(file_name: str, longest: int = 120) -> str:
     """The last part of a path without its ending and without signs that trouble shells or disks."""
     stem = file_name.rsplit("/", 1)[-1]

@@ -2,7 +2,7 @@
 
 The plan is carried out on paper: its record says that every face is made, and the first pictures are there (all alike);
 the rows of the others are marked as not accepted, so that the folder is sound and `verify` must find nothing. Each size
-runs in a process of its own, whose peak memory is given:
+runs in a process of its own, whose peak memory up to the end of every step is given:
 
     python -m benchmarks.plans --rows 10000 100000 1000000 --output plans.json
 """
@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 from augment.folders import COLUMNS, FaceTable, read_faces, write_metadata
-from augment.generation_folder import csv_pieces, picture_names
-from augment.generation_record import RECORD, Made, Outcomes, Record, stamp_of, still_there
+from augment.generation_folder import PIECE, csv_pieces, picture_name, picture_names
+from augment.generation_record import RECORD, Made, Outcomes, Record, stamp_of
 from augment.pictures import encode_png, write_bytes, write_text
 from augment.plans import PlanSettings, build_plan, check_plan, condition_array, plan_summary
 from augment.verification import verify
@@ -60,12 +60,14 @@ def main() -> None:
 def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
     """Seconds of every step for a plan of so many rows, and the peak memory in MiB."""
     seconds: dict[str, float] = {}
+    peaks: dict[str, float] = {}
 
     @contextmanager
     def timed(step: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
         seconds[step] = round(time.perf_counter() - began, 3)
+        peaks[f"peak after {step}"] = round(peak_memory())
 
     data = encode_png(np.zeros((16, 16, 3), np.uint8))
     digest = hashlib.sha256(data).hexdigest()
@@ -77,22 +79,28 @@ def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
         check_plan(plan, faces, EXPRESSIONS)
         condition_array(plan, EXPRESSIONS)
         plan_summary(plan)
-        names = list(picture_names(plan))
+        for piece in csv_pieces(plan):
+            hashlib.sha256(piece)
         write_bytes(out / "plan.csv", csv_pieces(plan))
-    record = lay_out(out, names[:pictures], rows, data, digest)
+    record = lay_out(out, list(picture_names(plan.iloc[:pictures])), rows, data, digest)
+
+    texts = plan["file_name"].to_numpy(object), plan["target"].to_numpy(object)
+
+    def path(place: int, texts: tuple[np.ndarray, ...] = texts) -> str:
+        return f"{out}/{picture_name(texts[0][place], texts[1][place], place)}"
+
     with timed("resume"):
-        made = Outcomes(plan["row"].to_numpy())
-        for entry in record.read():
-            made.add([entry if still_there(entry, out / names[entry.row]) else Made(entry.row)])
+        made = record.outcomes(plan["row"].to_numpy(), path)
     assert made.made.sum() == pictures
     with timed("tables"):
-        write_metadata(out, described(faces, plan, names, pictures, digest))
+        write_metadata(out, described(faces, plan, made))
     write_text(out / "run.json", json.dumps({"vocabulary": EXPRESSIONS, "provenance": {"data": str(faces.root)}}))
-    with timed("read"):
-        assert len(read_faces(out)) == pictures
+    del plan, made, texts, path
     with timed("verify"):
         assert verify(out).problems == ()
-    return {"rows": rows, **seconds, "peak memory": peak_memory()}
+    with timed("read"):
+        assert len(read_faces(out)) == pictures
+    return {"rows": rows, **seconds, **peaks}
 
 
 def sources(root: Path, data: bytes) -> FaceTable:
@@ -123,40 +131,34 @@ def lay_out(out: Path, names: list[str], rows: int, data: bytes, digest: str) ->
     return Record(out / RECORD)
 
 
-def described(faces: FaceTable, plan: pd.DataFrame, names: list[str], pictures: int, digest: str) -> pd.DataFrame:
-    """What metadata.csv says of the rows; those without a picture are not accepted."""
-    accepted = np.arange(len(plan)) < pictures
-    table = pd.DataFrame(
-        {
-            "file_name": names,
-            "label": plan["target"],
-            "subject": plan["subject"],
-            "is_synthetic": True,
-            "source_file": plan["file_name"],
-            "source_sha256": [faces.sha256(0)] * len(plan),
-            "source_label": plan["source_label"],
-            "system": "lssl",
-            "checkpoint_sha256": digest,
-            "condition": plan["condition"],
-            "seed": plan["seed"],
-            "accepted": accepted,
-            "reject_reason": np.where(accepted, None, "label not reached"),
-            "file_sha256": digest,
-        }
-    )
-    return table.reindex(columns=[*COLUMNS, "file_sha256"])
+def described(faces: FaceTable, plan: pd.DataFrame, made: Outcomes) -> Iterator[pd.DataFrame]:
+    """What metadata.csv says of the rows, piece by piece; those without a picture are not accepted."""
+    digest, source = hashlib.sha256(b"weights").hexdigest(), faces.sha256(0)
+    for start in range(0, len(plan), PIECE):
+        rows = plan.iloc[start : start + PIECE]
+        accepted = made.made[start : start + PIECE]
+        table = rows[["subject", "source_label", "condition", "seed"]].assign(
+            file_name=list(picture_names(rows)),
+            label=rows["target"],
+            is_synthetic=True,
+            source_file=rows["file_name"],
+            source_sha256=source,
+            system="lssl",
+            checkpoint_sha256=digest,
+            accepted=accepted,
+            reject_reason=np.where(accepted, None, "label not reached"),
+            file_sha256=[made.file_sha256(place) for place in range(start, start + len(rows))],
+        )
+        yield table.reindex(columns=[*COLUMNS, "file_sha256"])
 
 
 def table(results: list[dict[str, float]]) -> str:
-    """The results as Markdown."""
-    steps = [name for name in results[0] if name not in ("rows", "peak memory")]
-    lines = [
-        f"| rows | {' | '.join(f'{step}, s' for step in steps)} | peak memory, MiB |",
-        "|---" * (len(steps) + 2) + "|",
-    ]
+    """The results as Markdown: seconds of every step, and the peak memory up to its end."""
+    steps = [name for name in results[0] if name != "rows" and not name.startswith("peak")]
+    lines = [f"| rows | {' | '.join(f'{step}, s (MiB)' for step in steps)} |", "|---" * (len(steps) + 1) + "|"]
     for result in results:
-        cells = " | ".join(f"{result[step]:.2f}" for step in steps)
-        lines.append(f"| {result['rows']:,} | {cells} | {result['peak memory']:,.0f} |")
+        cells = " | ".join(f"{result[step]:.2f} ({result[f'peak after {step}']:,.0f})" for step in steps)
+        lines.append(f"| {result['rows']:,} | {cells} |")
     return "\n".join(lines)
 
 

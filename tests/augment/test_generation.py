@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,8 @@ import torch
 from augment.checkpoints import weights_sha256
 from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.folders import read_faces
-from augment.generation import GenerateSettings, generate
-from augment.generation_folder import picture_names
+from augment.generation import GenerateSettings, _Job, generate
+from augment.generation_folder import csv_pieces, picture_names
 from augment.generation_record import Made, Record
 from augment.measured_conditions import fit_scale
 from augment.pictures import contact_sheet, encode_png, fit, read_picture
@@ -475,3 +476,58 @@ def test_faces_take_the_expressions_of_exemplars_and_say_whose(tmp_path):
     assert again.made == 24
     for name in made.file_name:
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_a_chunk_is_made_as_a_whole_when_anything_of_it_is_missing(faces, tmp_path):
+    plan = plan_for(faces, count=21).drop(index=[3, 17, 18]).sample(frac=1, random_state=0).reset_index(drop=True)
+    job = _Job(faces, tiny_translator(), plan, tmp_path, "cpu", "32-true")
+    done = np.ones(len(plan), dtype=bool)
+    assert job.chunks(done) == []
+    done[(plan["row"] == 20) | (plan["row"] == 62)] = False
+    rows = [sorted(plan["row"][places]) for places in job.chunks(done)]
+    assert rows == [[16, *range(19, 32)], list(range(48, 63))]
+    everything = np.concatenate(job.chunks(np.zeros(len(plan), dtype=bool)))
+    assert sorted(everything) == list(range(len(plan)))
+
+
+def test_a_source_is_decoded_once_as_long_as_there_is_room(faces, tmp_path, monkeypatch):
+    looked_at = []
+    read = type(faces).read
+    monkeypatch.setattr(type(faces), "read", lambda table, i: looked_at.append(i) or read(table, i))
+    monkeypatch.setattr("augment.generation.KEPT", 4 * 3 * 24 * 24)
+    plan = plan_for(faces, count=40)
+    generate(faces, tiny_translator(), plan, tmp_path / "out", replace(CPU, threads=1, include_real="no"), {})
+    times = pd.Series(looked_at).value_counts().sort_values()
+    used = plan["source_index"].value_counts()
+    assert (times[:4] == 1).all()
+    assert (times[4:] == used[times.index[4:]]).all()
+
+
+def test_tables_in_pieces_are_the_tables_as_a_whole(tmp_path, monkeypatch):
+    faces = draw_measured(tmp_path / "faces", subjects=5)
+    faces.table["label"] = faces.table.label.where(faces.table.subject < "person03", None)
+    (faces.root / faces.table.file_name[2]).write_bytes(b"no picture")
+    scale = fit_scale(faces, "blendshapes")
+    plan = build_exemplar_plan(faces, scale, PlanSettings("per-class", count=12), ExemplarSettings(mixing=0.5))
+    torch.manual_seed(0)
+    mover = Mover(scale.names, TinySettings(size=32))
+    assert b"".join(csv_pieces(plan)) == plan.to_csv(index=False, lineterminator="\n").encode()
+    generate(faces, mover, plan, tmp_path / "whole", CPU, {})
+    monkeypatch.setattr("augment.generation_folder.PIECE", 5)
+    assert len(list(csv_pieces(plan))) == 5
+    generate(faces, mover, plan, tmp_path / "pieces", CPU, {})
+    assert len(pd.read_csv(tmp_path / "whole" / "rejected.csv")) > 1
+    assert contents(tmp_path / "whole") == contents(tmp_path / "pieces")
+
+
+def test_what_a_generation_keeps_of_a_row_does_not_fill_the_memory(faces, tmp_path):
+    def peak(rows):
+        plan = plan_for(faces, count=rows // 3)
+        tracemalloc.start()
+        generate(faces, tiny_translator(channels=2), plan, tmp_path / f"out{rows}", CPU, {})
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(30)
+    assert (peak(1200) - peak(150)) / 1050 < 400  # bytes a row

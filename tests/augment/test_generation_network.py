@@ -1,0 +1,104 @@
+"""One chunk through the network: exact on the way in and out, and nothing of it left behind."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from augment.generation_network import CHUNK, reproducible, translate_chunk
+from emoaug import EmoaugError
+from tests.augment.tiny_translator import EXPRESSIONS, TinySettings, TinyTranslator, tiny_translator
+
+
+class Same(TinyTranslator):
+    """Gives faces back, and notes what it was given."""
+
+    def translate(self, faces, condition):
+        self.given = faces.clone(), condition.clone()
+        return faces
+
+
+def chunk(seed=0, size=24, count=16):
+    generator = np.random.default_rng(seed)
+    pictures = generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    return pictures, generator.random((count, 3), dtype=np.float32)
+
+
+def test_every_value_of_a_pixel_comes_through_unchanged():
+    pictures, conditions = chunk()
+    assert len(np.unique(pictures)) == 256
+    same = Same(EXPRESSIONS, TinySettings())
+    made, usable = translate_chunk(same, pictures, conditions, "cpu", "32-true")
+    assert np.array_equal(made, pictures)
+    assert usable.all()
+    expected = np.moveaxis(pictures, 3, 1).astype(np.float32) / 127.5 - 1
+    assert np.array_equal(same.given[0].numpy(), expected)
+    assert np.array_equal(same.given[1].numpy(), conditions)
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_faces_with_a_value_that_is_no_number_are_not_usable(wrong):
+    class Wrong(Same):
+        def translate(self, faces, condition):
+            faces[3, 1, 5, 7] = wrong
+            faces[5] = wrong
+            return faces
+
+    _, usable = translate_chunk(Wrong(EXPRESSIONS, TinySettings()), *chunk(), "cpu", "32-true")
+    assert np.flatnonzero(~usable).tolist() == [3, 5]
+
+
+def test_values_beyond_the_range_are_cut_off():
+    class Loud(Same):
+        def translate(self, faces, condition):
+            return faces * 3
+
+    pictures, conditions = chunk()
+    made, usable = translate_chunk(Loud(EXPRESSIONS, TinySettings()), pictures, conditions, "cpu", "32-true")
+    assert usable.all()
+    assert (made[pictures >= 170] == 255).all()
+    assert (made[pictures <= 85] == 0).all()
+
+
+def test_a_system_that_changes_the_shape_is_named():
+    class Smaller(Same):
+        def translate(self, faces, condition):
+            return faces[:, :, ::2]
+
+    with pytest.raises(EmoaugError, match=r"tiny gave faces of shape \(16, 3, 12, 24\)"):
+        translate_chunk(Smaller(EXPRESSIONS, TinySettings()), *chunk(), "cpu", "32-true")
+
+
+def test_torch_and_the_system_are_left_as_they_were():
+    translator, before = tiny_translator().train(), torch.get_num_threads()
+
+    def fails():
+        with reproducible(translator, "cpu"):
+            torch.set_num_threads(before + 1)
+            assert not translator.training
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert translator.training
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_gpu_gives_every_chunk_the_same_bytes_however_many_are_in_work(precision):
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    translator = tiny_translator(channels=24)
+    chunks = [chunk(seed, count=CHUNK["cuda"]) for seed in range(12)]
+    with reproducible(translator, "cuda"):
+        alone = [translate_chunk(translator, *one, "cuda", precision) for one in chunks]
+        with ThreadPoolExecutor(6) as pool:
+            together = list(pool.map(lambda one: translate_chunk(translator, *one, "cuda", precision), chunks))
+    for (expected, usable), (made, usable_too) in zip(alone, together, strict=True):
+        assert np.array_equal(made, expected)
+        assert usable.all()
+        assert usable_too.all()
+    on_cpu, _ = translate_chunk(translator.cpu(), *chunks[0], "cpu", "32-true")
+    assert np.abs(alone[0][0].astype(int) - on_cpu).mean() < 3
