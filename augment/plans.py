@@ -79,7 +79,7 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     labels = table["label"].to_numpy(dtype=object)
     training = faces.originals() & ~table["split"].isin(HELD_OUT_SPLITS).to_numpy(dtype=bool)
     sources = np.flatnonzero(faces.for_training())
-    unknown = sorted({str(label) for label in labels[training]} - set(condition_names))
+    unknown = sorted({str(label) for label in labels[training] if label is not None} - set(condition_names))
     if unknown:
         raise EmoaugError(
             f"the system does not know {', '.join(unknown)}; it knows {', '.join(condition_names)}. "

@@ -26,6 +26,9 @@ OVERSAMPLE = "oversample"
 SIMULATED, REFINED = "simulated", "refined"
 """Parts that add rendered faces, as they are or made to look real."""
 
+PRETRAINED = "pretrained"
+"""The part that adds faces made by weights that were trained elsewhere, of training faces, labelled or not."""
+
 MEASURED = "-measured"
 """Ending of a system that learns from what was measured on training faces, labelled or not, and gives the expressions
 of the labelled ones to other people."""
@@ -49,7 +52,8 @@ class Arm:
     oversample: bool = False
     """Draws every class equally often, whatever the classifier's settings say."""
     sources: tuple[str, ...] = ()
-    """Where the added faces come from: systems, also with the ending `MEASURED`, `simulated`, `refined`."""
+    """Where the added faces come from: systems, also with the ending `MEASURED`, `pretrained`, `simulated`,
+    `refined`."""
     kind: Kind = "plain"
 
 
@@ -65,7 +69,7 @@ def get_arm(name: str) -> Arm:
         return Arm(name, kind="sanity")
     parts = name.split("+")
     measured = [system + MEASURED for system, kind in SYSTEMS.items() if kind.learns_intensities]
-    makers = [*SYSTEMS, *measured, SIMULATED, REFINED]
+    makers = [*SYSTEMS, *measured, PRETRAINED, SIMULATED, REFINED]
     sources = [part for part in parts if part in makers]
     recipes = [part for part in parts if part in RECIPES]
     mixings = [part for part in parts if part in MIXINGS]
@@ -93,8 +97,8 @@ def get_arm(name: str) -> Arm:
 
 
 def uses_unlabelled(source: str) -> bool:
-    """Whether a source of synthetic faces can learn from faces without labels too."""
-    return source == REFINED or source.endswith(MEASURED)
+    """Whether a source of synthetic faces can use faces without labels too."""
+    return source in (REFINED, PRETRAINED) or source.endswith(MEASURED)
 
 
 def words(texts: Iterable[str]) -> list[str]:

@@ -24,7 +24,7 @@ from augment.runs import Hold, check_same_run, locked, read_json, read_run, remo
 from augment.workers import cores, do_all
 from classifiers.evaluation import evaluate
 from emoaug import __version__
-from pipelines.arms import GEOMETRY, MEASURED, get_arm
+from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit
 from pipelines.gain_data import GainData
@@ -70,6 +70,11 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings, test: Fa
         arms.remove(GEOMETRY)
         notes.append("The faces have no blendshapes, so the arm geometry is left out; emoaug align measures them.")
     notes += filter(None, [loaded.left_out(folds[0][1], settings)])
+    if any(PRETRAINED in get_arm(name).sources for name in arms):
+        notes.append(
+            f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
+            "test were among what they learnt from cannot be seen here."
+        )
     trials = [
         Trial(get_arm(name), fold, seed, labels)
         for labels in settings.label_counts
@@ -223,7 +228,7 @@ def _run_trial(trial: Trial, job: _Job) -> None:
 
 def _read_sets(sets: Sequence[SyntheticSet], job: _Job) -> tuple[list[Extra], float]:
     """Synthetic faces and the seconds that making them took."""
-    read = [read_synthetic(wanted, job.data, job.out) for wanted in sets]
+    read = [read_synthetic(wanted, job.data, job.out, job.settings) for wanted in sets]
     return [(faces, labels) for faces, labels, _ in read], sum(seconds for *_, seconds in read)
 
 

@@ -28,7 +28,8 @@ from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
 from augment.training import train
-from pipelines.arms import MEASURED, REFINED, SIMULATED, uses_unlabelled
+from emoaug import EmoaugError
+from pipelines.arms import MEASURED, PRETRAINED, REFINED, SIMULATED, uses_unlabelled
 from pipelines.gain_data import GainData
 from pipelines.leaks import HeldOut, check_lineage, check_pixels
 from pipelines.trials import GainSettings
@@ -41,7 +42,7 @@ class SyntheticSet:
     name: str
     """Name of its files."""
     source: str
-    """A system, perhaps with the ending `MEASURED`, `simulated` or `refined`."""
+    """A system, perhaps with the ending `MEASURED`, `pretrained`, `simulated` or `refined`."""
     seed: int
     train: np.ndarray
     """Rows of the labelled training faces, (n,)."""
@@ -100,6 +101,8 @@ def make_synthetic(wanted: SyntheticSet, data: GainData, out: Path, settings: Ga
         _refined(wanted, data, size, out, settings)
     elif wanted.source.endswith(MEASURED):
         _exemplified(wanted, data, out, settings)
+    elif wanted.source == PRETRAINED:
+        _pretrained(wanted, data, out, settings)
     else:
         _translated(wanted, data, size, out, settings)
     faces = len(read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary))
@@ -108,7 +111,9 @@ def make_synthetic(wanted: SyntheticSet, data: GainData, out: Path, settings: Ga
     write_text(wanted.record(out), json.dumps(record) + "\n", parents=False)
 
 
-def read_synthetic(wanted: SyntheticSet, data: GainData, out: Path) -> tuple[np.ndarray, np.ndarray, float]:
+def read_synthetic(
+    wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Read a set that `make_synthetic` made, and check that it has seen nothing that it must not see.
 
     Returns:
@@ -120,9 +125,11 @@ def read_synthetic(wanted: SyntheticSet, data: GainData, out: Path) -> tuple[np.
     made = read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary)
     config: dict[str, Any] | None = None
     if wanted.source != SIMULATED:
-        config = read_config(wanted.system(out) / "checkpoint")
+        config = read_config(settings.weights if wanted.source == PRETRAINED else wanted.system(out) / "checkpoint")
     held_out = HeldOut.of([(data.faces, wanted.validation), (data.tested, wanted.test)])
-    shown = wanted.measured(data) if wanted.source.endswith(MEASURED) else wanted.given(data)
+    shown: FaceTable | None = wanted.measured(data) if wanted.source.endswith(MEASURED) else wanted.given(data)
+    if wanted.source == PRETRAINED:
+        shown = None
     check_lineage(made, config, shown, held_out, rendered=wanted.source in (SIMULATED, REFINED))
     pixels = load_faces(made, data.pixels.shape[-1])
     for array in (data.pixels[wanted.validation], data.tested_pixels[wanted.test]):
@@ -143,6 +150,25 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
     plan = build_plan(chosen, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
     generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
+
+
+def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
+    """Change the expressions of the training faces with weights from elsewhere."""
+    given, translator = wanted.given(data), load_translator(settings.weights)
+    known = set(data.faces.table.label.to_numpy()[wanted.train]) & set(translator.condition_names)
+    targets = tuple(name for name in data.faces.vocabulary if name in known)
+    if not targets:
+        raise EmoaugError(
+            f"arm pretrained: {settings.weights} makes {', '.join(translator.condition_names)}, and no labelled face "
+            f"shows one of these; they show {', '.join(data.faces.vocabulary)}"
+        )
+    # Of other classes there can be sources, whatever they are called.
+    labels = given.table.label.where(given.table.label.isin(targets), None)
+    given = replace(given, table=given.table.assign(label=labels))
+    per_class = max(1, round(settings.synthetic_factor * len(wanted.train) / len(data.faces.vocabulary)))
+    plan = build_plan(given, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
+    provenance = {"data": str(given.root), "weights": str(settings.weights)}
+    generate(given, translator, plan, wanted.folder(out), _generating(settings), provenance)
 
 
 def train_measured(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:

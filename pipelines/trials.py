@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from augment.checkpoints import DEFAULT
 from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
@@ -23,8 +24,9 @@ class GainSettings:
     arms: tuple[str, ...] = ("real", "classical", "lssl", "geometry", "shuffled")
     """Training recipes, with commas or spaces. Pictures: real (as they are), classical, randaugment, trivialaugment;
     mixed: mixup, cutmix; drawn by class: oversample; with synthetic faces: a system, a system with -measured,
-    simulated, or refined. Joined by + they work together (mixup+lssl); what is not named is as in classical. Alone:
-    geometry, a linear model on blendshapes, and shuffled, with labels in random order, which must not beat chance."""
+    pretrained, simulated, or refined. Joined by + they work together (mixup+lssl); what is not named is as in
+    classical. Alone: geometry, a linear model on blendshapes, and shuffled, with labels in random order, which must
+    not beat chance."""
     folds: int = 4
     """Folds that no person crosses; of no account with --test-split or --test."""
     test_split: Literal["val", "test"] | None = None
@@ -35,8 +37,11 @@ class GainSettings:
     labels_per_class: tuple[str, ...] = ("all",)
     """Labelled training faces of each class, drawn by the seed; several, such as 5,25,100,all, give a curve."""
     unlabelled: Literal["all", "none"] = "all"
-    """Whether the training faces beyond these are used without their labels, by what can: refined, and systems with
-    -measured."""
+    """Whether the training faces beyond these are used without their labels, by what can: pretrained, refined, and
+    systems with -measured."""
+    weights: Path = Path(DEFAULT)
+    """Checkpoint that makes the faces of the arm pretrained; by default the weights that come with the package. What
+    it was trained on is for you to know: no face that tests may be among it."""
     tuning: Literal["none", "small"] = "none"
     """small chooses, for every arm and trial, the best of 4 candidates on a quarter of the training people: learning
     rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""

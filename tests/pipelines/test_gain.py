@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from augment.checkpoints import read_config
+from augment.checkpoints import DEFAULT, load_translator, read_config, weights_sha256
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
 from augment.systems import get_system
@@ -83,6 +83,28 @@ def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):
     assert trial.train_faces == 4
     assert seen["faces"] == len(faces) - trial.test_faces
     assert not set(seen["subjects"]) & set(rendered.table.subject)
+
+
+def test_pretrained_weights_change_training_faces_that_need_no_label(run, tmp_path):
+    faces, _, _ = run
+    settings = replace(SETTINGS, arms=("pretrained",), labels_per_class=("1",), synthetic_factor=8.0)
+    trials = run_gain(faces, tmp_path / "out", settings)
+    assert (trials.synthetic_faces == 16).all()
+    assert not (tmp_path / "out" / "systems").exists()
+    made = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-1-pretrained")
+    assert len(set(made.table.source_file)) > 2
+    assert set(made.table.checkpoint_sha256.dropna()) == {weights_sha256(load_translator(DEFAULT))}
+    assert "cannot be seen here" in json.loads((tmp_path / "out" / "run.json").read_text())["notes"][-1]
+
+
+def test_pretrained_weights_that_know_no_class_are_refused(run, tmp_path):
+    faces, _, _ = run
+    renamed = {name: f"mood{i}" for i, name in enumerate(faces.vocabulary)}
+    strange = replace(
+        faces, table=faces.table.assign(label=faces.table.label.map(renamed)), vocabulary=tuple(renamed.values())
+    )
+    with pytest.raises(EmoaugError, match="no labelled face shows one of these; they show mood0, mood1"):
+        run_gain(strange, tmp_path / "out", replace(SETTINGS, arms=("pretrained",)))
 
 
 def test_trials_that_are_done_are_not_done_again(run):
