@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -102,7 +103,10 @@ def difference(some: np.ndarray, rest: np.ndarray, together: int = 1) -> Interva
     if min(len(one), len(other)) < 2 or np.ptp(one) == np.ptp(other) == 0:
         value = float(one.mean() - other.mean()) if min(len(one), len(other)) else np.nan
         return Interval(value, -np.inf, np.inf, level)
-    low, high = ttest_ind(one, other, equal_var=False).confidence_interval(level)
+    with warnings.catch_warnings():
+        # It warns where all of one side are alike, as when every face is found; the other side's spread counts then.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = ttest_ind(one, other, equal_var=False).confidence_interval(level)
     return Interval(float(one.mean() - other.mean()), float(low), float(high), level)
 
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import permutations
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,15 @@ from augment.checkpoints import DEFAULT, load_translator, read_config
 from augment.devices import make_fabric
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.identity import train_embedding
-from augment.landmarker import FaceLandmarker
 from augment.pictures import write_text
-from augment.scoring.movement import movements, typical_blendshapes
+from augment.scoring.movement import movements
 from augment.training_data import subjects_of
 from benchmarks.grouping import Attribute, GroupFigure, compare_groups
 from benchmarks.machine import machine
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError
 from pipelines.compare import changed_by
-from pipelines.measures import HeldOutFaces, Witnesses, blendshapes_of
+from pipelines.measures import HeldOutFaces, Witnesses, blendshapes_of, directions_of
 
 FIGURES = {
     "hit_rate": "judge sees it, %",
@@ -49,8 +47,8 @@ FIGURES = {
     "found": "found by MediaPipe, %",
 }
 """What is measured of each result, and the heads of the columns: whether the judge sees what was asked; how far
-MediaPipe's scores moved along the difference between its mean scores of the others' faces of the two expressions, 1
-being as far; the cosine of source and result under the embedding; whether MediaPipe finds a face."""
+MediaPipe's scores moved along the difference between the others' mean blendshapes of the two expressions, 1 being as
+far; the cosine of source and result under the embedding; whether MediaPipe finds a face."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +68,25 @@ class Options:
     """The checkpoint; by default the package's own."""
     source: str = "neutral"
     """Expression of the faces that are asked to change."""
-    judge_steps: int = 1000
-    """The judge's training steps."""
+    judge: ClassifierSettings = field(default_factory=ClassifierSettings)
+    """How the judge is trained."""
     seed: int = 0
     """Of the judge's and the embedding's training."""
 
 
 def witnesses_of(others: FaceTable, size: int, asked: tuple[str, ...], options: Options) -> Witnesses:
     """Those who look at the results, having learnt from other people."""
-    pixels, labels, names = load_faces(others, size), others.label_indices(), others.vocabulary
+    pixels, names = load_faces(others, size), others.vocabulary
     embedding = train_embedding(pixels, subjects_of(others)[0], options.seed)
-    judge = train_classifier(pixels, labels, len(names), ClassifierSettings(steps=options.judge_steps), options.seed)
-    landmarker = FaceLandmarker()
-    scores = blendshapes_of(landmarker, torch.from_numpy(pixels).float() / 127.5 - 1, "measuring the others")
-    typical = dict(zip(names, typical_blendshapes(scores, labels, len(names)), strict=True))
-    directions = {(one, other): typical[other] - typical[one] for one, other in permutations(names, 2)}
-    targets = tuple(name for name in asked if name in set(others.table.label) - {options.source})
-    return Witnesses(names, targets, judge, embedding, directions, landmarker)
+    judge = train_classifier(pixels, others.label_indices(), len(names), options.judge, options.seed)
+    directions = directions_of(others)
+    targets = tuple(name for name in asked if (options.source, name) in directions)
+    if not targets:
+        raise EmoaugError(
+            f"{others.root}: no expressions of which faces were measured, beside {options.source}; take a folder "
+            "that emoaug simulate or align wrote"
+        )
+    return Witnesses(names, targets, judge, embedding, directions)
 
 
 def look(sources: HeldOutFaces, rows: np.ndarray, results: torch.Tensor, target: str) -> pd.DataFrame:
