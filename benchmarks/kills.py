@@ -50,7 +50,7 @@ COMMANDS = {
     "--device cpu",
     "refine": f"refine --simulated ../world/rendered --real ../world/faces --out out {SHORT}",
     "gain": "gain --data ../world/faces --out out --arms real,simulated,lssl --folds 2 --seeds 1 --workers 2 "
-    "--simulated-per-class 10 --synthetic-factor 1 --simulated-expressions prototypes --classifier.steps 10 "
+    "--simulated-per-class 10 --synthetic-factor 1 --classifier.steps 10 "
     "--training.steps 20 --training.save-every 5 --training.device cpu",
 }
 """Every command that fills a folder, as it is given."""

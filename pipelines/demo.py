@@ -14,6 +14,7 @@ from augment.folders import read_faces
 from augment.generation import GenerateSettings, generate
 from augment.plans import PlanSettings, build_plan
 from augment.runs import locked
+from augment.simulation.behaviour import INTENSITY
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
@@ -87,7 +88,7 @@ def _demo(out: Path, settings: DemoSettings) -> Path:
         folds=2,
         seeds=1,
         simulated_per_class=settings.simulated_per_class,
-        simulated_expressions="prototypes",
+        simulated_intensity=INTENSITY,
         workers=settings.workers,
         training=TrainingSettings(steps=settings.trial_steps, sample_every=settings.trial_steps),
         classifier=ClassifierSettings(steps=settings.classifier_steps),

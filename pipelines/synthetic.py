@@ -191,14 +191,16 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
 
 
 def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, settings: GainSettings) -> FaceTable:
-    """Render faces with the expressions of the training faces, or with the published ones of their classes."""
+    """Render faces with the published expressions of the training faces' classes, or with those measured on them."""
     chosen = wanted.labelled(data)
     labels = tuple(name for name in chosen.vocabulary if name in set(chosen.table.label))
     source: ExpressionSource | None = None
     if settings.simulated_expressions == "measured":
         source = MeasuredExpressions.from_folder(chosen.root, chosen)
         labels = tuple(name for name in labels if name in source.labels)
-    scenes = SceneSettings(expressions=labels, per_subject=len(labels), seed=wanted.seed)
+    scenes = SceneSettings(
+        expressions=labels, intensity=settings.simulated_intensity, per_subject=len(labels), seed=wanted.seed
+    )
     rendering = SimulateSettings(
         count=settings.simulated_per_class * len(labels), size=size, face_model=settings.face_model, workers=1
     )

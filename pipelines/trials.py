@@ -47,13 +47,15 @@ class GainSettings:
     rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""
     synthetic_factor: float = 3.0
     """Synthetic faces for each real training face, over all classes; every class gets as many."""
-    synthetic_share: float = 0.5
+    synthetic_share: float = 0.3
     """Share of every batch that is synthetic, in arms that have synthetic faces."""
-    simulated_per_class: int = 300
+    simulated_per_class: int = 400
     """Rendered faces of each class, in the arms simulated and refined."""
-    simulated_expressions: Literal["measured", "prototypes"] = "measured"
-    """Where rendered expressions come from: what MediaPipe measured on the labelled training faces, or published
-    action units."""
+    simulated_expressions: Literal["measured", "prototypes"] = "prototypes"
+    """Where rendered expressions come from: published action units, or what MediaPipe measured on the labelled training
+    faces."""
+    simulated_intensity: tuple[float, float] = (1.0, 1.4)
+    """Strength of the faintest and the strongest of the former, 1 for a full expression."""
     face_model: Path | None = None
     """Face model of the rendered faces, as for `emoaug simulate`."""
     size: int | None = None

@@ -69,7 +69,6 @@ def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):
         SETTINGS,
         arms=("simulated", "refined"),
         simulated_per_class=2,
-        simulated_expressions="prototypes",
         labels_per_class=("2",),
     )
     trials = run_gain(faces, tmp_path / "out", settings)
