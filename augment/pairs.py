@@ -56,6 +56,15 @@ class Pairs:
             partners.append(_pick(_pick(list(self.others[row].values()), which[2]), which[3]))
         return torch.tensor(rows), torch.tensor(partners)
 
+    def partners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """A partner (N,) for each of these faces (N,), of the person's other classes alike; -1 where there is none."""
+        found = [-1] * len(rows)
+        draws = torch.rand(len(rows), 2, generator=generator, dtype=torch.float64).tolist()
+        for i, (row, which) in enumerate(zip(rows.tolist(), draws, strict=True)):
+            if row in self.others:
+                found[i] = _pick(_pick(list(self.others[row].values()), which[0]), which[1])
+        return torch.tensor(found)
+
     def towards(self, label: int, most: int) -> tuple[Tensor, Tensor]:
         """Rows of every face with every partner of one class, or of `most` of these pairs, evenly spread."""
         faces = [(row, rest[label]) for row, rest in sorted(self.others.items()) if label in rest]

@@ -350,7 +350,10 @@ def train(
     """
     chosen = faces.select(faces.for_training())
     names, scale = condition_names or faces.vocabulary, None
-    if conditions != "labels":
+    if conditions == "labels":
+        if not get_system(system).takes_unlabelled:
+            chosen = chosen.select(chosen.table.label.notna().to_numpy())
+    else:
         if not get_system(system).learns_intensities:
             able = " and ".join(name for name, kind in SYSTEMS.items() if kind.learns_intensities)
             raise EmoaugError(f"{system} learns from labels only; measured conditions are for {able}")

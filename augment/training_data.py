@@ -77,8 +77,9 @@ class TrainingFaces:
         with another expression, which is the target; of that person's expressions all are drawn alike (of measured
         faces, all other pictures of the person), people who have but one are not drawn, and face and partner are
         flipped and varied alike, as they are to be compared pixel by pixel. For `anyone`, the partner is with
-        probability 1/2 the same picture, as IP-GAN's training alternates, else any other, labelled or not; face and
-        partner are varied apart.
+        probability 1/2 the same picture, as IP-GAN's training alternates, and with probability 1/4, where there is one,
+        the person's picture with another expression, both varied as the face is; else any other, labelled or not,
+        varied apart.
 
         Args:
             generator: source of every draw.
@@ -93,14 +94,20 @@ class TrainingFaces:
             batch = self._batch(rows, self.conditions(others), faces, points)
             return self._with_partners(batch, seconds, rows, others)
         rows, targets = self._draw(generator, size)
+        before = generator.get_state()
         faces, points = vary(self._floats(rows), self.landmarks[rows], jitter, generator)
         batch = self._batch(rows, targets, faces, points)
         if partners == "none":
             return batch
-        same = torch.rand(size, generator=generator) < 0.5
+        draws = torch.rand(size, generator=generator)
         step = torch.randint(1, len(self.faces), (size,), generator=generator)
-        others = torch.where(same, rows, (rows + step) % len(self.faces))
+        others = torch.where(draws < 0.5, rows, (rows + step) % len(self.faces))
+        of_person = self.pairs.partners(rows, generator)
+        own = (draws >= 0.75) & (of_person >= 0)
+        others = torch.where(own, of_person, others)
         second, _ = vary(self._floats(others), self.landmarks[others], jitter, generator)
+        alike, _ = vary(self._floats(others), self.landmarks[others], jitter, torch.Generator().set_state(before))
+        second = torch.where(((draws < 0.5) | own).view(-1, 1, 1, 1), alike, second)
         return self._with_partners(batch, second, rows, others)
 
     def _draw(self, generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
@@ -193,7 +200,8 @@ def load_training_faces(
     """Read a dataset into memory.
 
     Args:
-        faces: the training faces; labels must be among the condition names, or, with a scale, all be measured.
+        faces: the training faces; labels, where there are any, must be among the condition names, or, with a scale,
+            all faces be measured.
         condition_names: order of the classes, or the names of the scale.
         size: side to which the pictures are resized, pixels.
         scale: turns what was measured on the faces into conditions; None where conditions are classes.
@@ -203,7 +211,7 @@ def load_training_faces(
     """
     if not len(faces):
         raise EmoaugError("no faces to train on; are they all in the test split?")
-    outside = sorted(set(faces.table.label) - set(condition_names)) if scale is None else []
+    outside = sorted(set(faces.table.label.dropna()) - set(condition_names)) if scale is None else []
     if outside:
         raise EmoaugError(f"labels {', '.join(outside)} are not among {', '.join(condition_names)}")
     points = landmarks_of(faces)
@@ -212,7 +220,8 @@ def load_training_faces(
             f"{faces.root}: no landmarks (faces.npz) beside the pictures; run: emoaug align {faces.root} OUT"
         )
     if scale is None:
-        labels = torch.tensor([condition_names.index(label) for label in faces.table.label])
+        places = {name: i for i, name in enumerate(condition_names)}
+        labels = torch.tensor([-1 if pd.isna(label) else places[label] for label in faces.table.label])
         intensities = None
     else:
         labels, intensities = torch.full((len(faces),), -1), torch.from_numpy(measured_conditions(faces, scale))

@@ -117,6 +117,8 @@ class Translator(nn.Module):
     """Named settings, at least `paper` and `compact`."""
     partners: ClassVar[Partners] = "none"
     """The second face that training wants beside each; see `TrainingFaces.batch`."""
+    takes_unlabelled: ClassVar[bool] = False
+    """Whether training on labels also uses faces without one, as partners."""
     learns_intensities: ClassVar[bool] = False
     """Whether it can be trained on measured intensities in place of classes."""
 

@@ -45,7 +45,8 @@ class Options:
 def run(options: Options) -> None:
     """Train and say where the result is."""
     system = get_system(options.system)
-    faces = open_dataset(options.data, options.reading, unlabelled=options.conditions != "labels")
+    unlabelled = options.conditions != "labels" or system.takes_unlabelled
+    faces = open_dataset(options.data, options.reading, unlabelled)
     size = options.size
     if size is None and options.configuration == "compact":
         size = load_faces(faces.select([0]), None).shape[-1]

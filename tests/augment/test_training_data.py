@@ -104,6 +104,39 @@ def test_anyone_is_a_partner_and_half_of_the_time_the_same_picture():
     assert set(partners[~batch.same_picture].tolist()) == {0, 1, 2, 3, 4}
     assert torch.equal(batch.partner_subjects, data.subjects[partners])
     assert (batch.conditions * batch.targets).sum() == 0
+    # A quarter for those of the person, and every fourth stranger-to-be of another quarter.
+    of_person = (batch.partner_subjects == batch.subjects) & ~batch.same_picture & (batch.subjects >= 0)
+    assert set(rows[of_person].tolist()) == {0, 1, 2, 3}
+    assert (partners[of_person] == (rows[of_person] ^ 1)).all()
+    paired = rows < 4
+    assert abs(of_person[paired].float().mean() - (0.25 + 0.25 / 4)) < 0.05
+
+
+def test_pictures_of_one_person_are_varied_alike_and_strangers_apart():
+    g = torch.Generator().manual_seed(4)
+    picture = torch.randint(256, (1, 3, 8, 8), generator=g, dtype=torch.uint8)
+    # Six times one picture: what differs is how it was varied.
+    labels, subjects = torch.tensor([0, 1, 0, 1, -1, -1]), torch.tensor([0, 0, 1, 1, -1, -1])
+    data = TrainingFaces(picture.expand(6, -1, -1, -1), labels, torch.zeros(6, 478, 2), 2, subjects=subjects)
+    batch = data.batch(torch.Generator().manual_seed(1), 200, 1.0, "anyone")
+    alike = (batch.faces - batch.partners).abs().amax((1, 2, 3)) == 0
+    one_person = batch.subjects == batch.partner_subjects
+    assert alike[batch.same_picture].all()
+    assert not alike[~one_person].any()
+    assert alike[one_person].float().mean() > 0.8  # the others came as anyone does
+
+
+def test_unlabelled_faces_are_partners_and_never_faces(tmp_path):
+    table = draw_dataset(tmp_path)
+    hidden = np.arange(len(table)) % 3 == 0
+    table.table.loc[hidden, "label"] = None
+    data = load_training_faces(table, table.vocabulary, 32)
+    assert torch.equal(data.labels, torch.from_numpy(table.label_indices()))
+    batch = data.batch(torch.Generator().manual_seed(0), 200, 0.0, "anyone")
+    assert batch.conditions.sum(1).eq(1).all()
+    unknown = batch.partner_conditions.sum(1) == 0
+    assert not (unknown & batch.same_picture).any()
+    assert abs(unknown[~batch.same_picture].float().mean() - hidden.mean()) < 0.15
 
 
 def test_partners_are_drawn_after_everything_else(tmp_path):
