@@ -65,7 +65,16 @@ class FaceEncoder(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Read faces."""
-        return self.layers(faces)
+        return self.read(faces)[0]
+
+    def read(self, faces: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Features (N, length), and the maps after each halving, finest first, each as wide as in `FaceRetoucher`."""
+        maps = []
+        for layer in self.layers:
+            faces = layer(faces)
+            if isinstance(layer, DownStage):
+                maps.append(faces)
+        return faces, maps
 
 
 class CodeNorm(nn.Module):
@@ -144,6 +153,32 @@ class FaceDecoder(nn.Module):
         for stage in self.stages[:stages]:
             seen.append(stage(seen[-1], code))
         return seen
+
+
+class FaceRetoucher(nn.Module):
+    """Retouches faces as codes (N, L) say; where things are in a face, the maps of a `FaceEncoder` tell.
+
+    Args:
+        code: L.
+        size, width, widest, depth: those of the encoder.
+    """
+
+    def __init__(self, code: int, size: int, width: int, widest: int, depth: int) -> None:
+        super().__init__()
+        channels = [min(width * 2**level, widest) for level in range(1, depth + 1)][::-1]
+        self.start = (channels[0], size // 2**depth, size // 2**depth)
+        self.first = nn.Linear(code, math.prod(self.start))
+        self.joins = nn.ModuleList(nn.Conv2d(c, c, 1) for c in channels)
+        self.stages = nn.ModuleList(CodeUpStage(c, out, code) for c, out in pairwise(channels))
+        self.coarse, self.fine = CodeNorm(channels[-2], code), CodeNorm(channels[-1], code)
+        self.retouch = Retouch(channels[-1], channels[-2], 5)
+
+    def forward(self, source: Tensor, maps: list[Tensor], code: Tensor) -> Retouched:
+        """Retouch source faces (N, 3, S, S), of which the encoder's maps are given, finest first."""
+        x = self.first(code).view(-1, *self.start) + self.joins[0](maps[-1])
+        for join, stage, level in zip(self.joins[1:], self.stages, maps[-2::-1], strict=True):
+            coarse, x = x, join(level) + stage(x, code)
+        return self.retouch(source, F.relu(self.fine(x, code)), F.relu(self.coarse(coarse, code)))
 
 
 class PublishedDecoder(nn.Module):

@@ -57,6 +57,8 @@ class Opinion(NamedTuple):
     """Real or made, smaller patches, (N, 1, 2s, 2s)."""
     attributes: Tensor
     """Logits of the attributes, (N, A)."""
+    levels: tuple[Tensor, ...] = ()
+    """What it saw after each halving, finest first."""
 
 
 class PatchCritic(nn.Module):
@@ -99,17 +101,17 @@ class PatchCritic(nn.Module):
 
     def forward(self, samples: Tensor, condition: Tensor) -> Opinion:
         """Judge samples as pictures of a condition (N, K); a critic with one map does not look at it."""
-        before = samples
-        for level in self.levels[:-1]:
-            before = level(before)
-        features = self.levels[-1](before)
+        seen = [samples]
+        for level in self.levels:
+            seen.append(level(seen[-1]))
+        *_, before, features = seen
         patches = self.real(features)
         if patches.shape[1] > 1:
             if patches.shape[1] > condition.shape[1]:
                 condition = torch.cat([torch.ones_like(condition[:, :1]), condition], 1)
             patches = (patches * condition[:, :, None, None]).sum(1, keepdim=True)
         fine = None if self.fine is None else self.fine(before)
-        return Opinion(patches, fine, self.attribute(features.flatten(1)))
+        return Opinion(patches, fine, self.attribute(features.flatten(1)), tuple(seen[1:]))
 
 
 def tile(condition: Tensor, size: int) -> Tensor:

@@ -12,18 +12,22 @@ and the identity classifier are ResNet-34 with codes of 512 and 1024 numbers, as
 generator and critic are CVAE-GAN's, which the paper takes over. Its alternation of same and other faces from step to
 step is here a coin's toss for each face, so that every batch has both.
 
-`compact` changes what some hundred faces need. A few pictures of each of some dozen people do not teach an encoder what
-a person is, so the identity encoder also learns to help rebuild. Faces of two people have no picture to be compared
-with, so there the generator also gets a little of the usual log D term, and the critic's features, which at fine levels
-are nearly pixels, count less. Codes diverge at a smaller price, and critic and classifier have penalised gradients and
-see augmented faces. Where the expression of an attribute face is known, the critic learns to read it and asks for it
-in the result: of everything a face of so few shows, pixels say least about expression.
+`compact` changes what some hundred faces need. A decoder that few faces taught paints a blurred stranger, so the
+generator moves and repaints the identity face's pixels, as the codes and the maps of the identity encoder say, which
+therefore also learns from the results. Where expressions are known, they are asked for in three places, since of
+everything a face shows pixels say least about them: the attribute encoder must be able to tell them by the code; the
+critic judges real or made for each expression apart, with real faces under a wrong expression among the made ones; and
+it reads the expression off real faces and results. Attribute faces without a label take part in all the rest. Faces of
+two people have no picture to be compared with, so the generator also gets a log D term, and the critic's features,
+which at fine levels are nearly pixels, count less there. Critic and classifier have penalised gradients and see
+augmented faces. The distance in pixels, which a copy of the identity face satisfies in every second pair, rises to its
+weight. Where a person has several pictures, half of the pairs of different pictures are two of one person: there the
+attribute face is the very picture that is to come out, and a distance to it that forgives small shifts counts besides.
 
-An expression is not an input of this system. `translate` keeps a face's own identity and attribute codes, but moves the
-attribute code, within the directions in which the mean codes of the training expressions differ, to the mean asked
-for; the means are part of the checkpoint. Pose and light so stay the source's as far as the code keeps them apart from
-expression. In `compact` the result is the source plus what that move changes in the generated face, since codes learned
-from a few hundred faces do not hold a stranger. For a real exemplar's expression, with its look, use `recombine`.
+An expression is not an input of this system: for augmentation, `recombine` gives a face the look of one whose label it
+then has. `translate` keeps a face's own attribute code, but moves it, within the directions in which the mean codes of
+the training expressions differ, to the mean asked for; the means are part of the checkpoint. Pose and light so stay the
+source's as far as the code keeps them apart from expression.
 """
 
 from __future__ import annotations
@@ -39,12 +43,12 @@ from augment import losses
 from augment.code_networks import (
     FaceDecoder,
     FaceEncoder,
-    FaceJudge,
+    FaceRetoucher,
     PublishedCritic,
     PublishedDecoder,
     resnet34_features,
 )
-from augment.networks import augment_for_critic
+from augment.networks import Opinion, PatchCritic, Retouched, augment_for_critic
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -70,9 +74,9 @@ class IPGANSettings:
     """Length of the attribute code."""
     most_people: int = 1000
     """The most people that training tells apart."""
-    output: Literal["changed", "decoded"] = "changed"
-    """What translating gives: `decoded` is the generated face; `changed` is the source plus that face less the one
-    generated with the attribute code unmoved."""
+    output: Literal["composed", "decoded"] = "composed"
+    """What the generator gives: `decoded` is a face painted from the codes; `composed` is the identity face, retouched
+    as the codes and the identity encoder's maps say, and asks for residual networks."""
     networks: Literal["residual", "published"] = "residual"
     """`published` are near the paper's; the next five settings are for `residual` ones."""
     depth: int = 4
@@ -89,23 +93,43 @@ class IPGANSettings:
     """Weight of the identity encoder telling people apart."""
     rebuilding_identity: bool = True
     """Whether the identity encoder also learns from the faces made of its codes; published is from names alone."""
-    kl_weight: float = 0.1
+    expression_weight: float = 0.2
+    """Weight of the attribute encoder telling, from the code alone, expressions that are known; the paper, which needs
+    no such labels, has no such term."""
+    kl_weight: float = 3.0
     """Weight of the divergence of attribute codes from the standard normal distribution."""
-    pixel_weight: float = 1.0
+    pixel_weight: float = 2.0
     """Weight of the distance from the attribute face, where both faces are one picture."""
     cross_weight: float = 0.1
     """The same where they are not, as a share."""
-    feature_weight: float = 0.3
+    feature_weight: float = 1.0
     """Weight of the distance from the attribute face in the critic's features."""
     cross_feature_weight: float = 0.2
     """The same where the faces are not one picture, as a share."""
+    pair_weight: float = 4.0
+    """Weight of the distance, over squares of 2 pixels, from an attribute face that is another picture of the person;
+    the paper has no such term."""
     person_weight: float = 3.0
     """Weight of the distance from the identity face in the identity classifier's features."""
-    attribute_weight: float = 0.02
+    attribute_weight: float = 0.1
     """Weight of showing the attribute face's expression, where it is known, to the critic; the paper, which needs no
     such labels, has no such term."""
-    adversarial_weight: float = 0.01
+    conditional_critic: bool = True
+    """Whether real or made is asked for each expression apart, where it is known, and a real face under a wrong
+    expression counts as made."""
+    fine_weight: float = 0.5
+    """Weight of smaller patches looking real, whatever their expression; 0 judges large ones only."""
+    adversarial_weight: float = 0.15
     """Weight of looking real to the critic; the paper has no such term for the generator."""
+    flow_weight: float = 0.3
+    """Weight of the unevenness of the motion, for `composed` output."""
+    mask_weight: float = 0.003
+    """Weight of the share of the face that is painted over, for `composed` output."""
+    mask_smoothness_weight: float = 0.08
+    """Weight of the unevenness of that share, for `composed` output."""
+    ramp: float = 0.2
+    """Share of the run over which the distance in pixels and what retouching costs rise to their weights. At full
+    weight from the start they hold a generator that begins at the identity face there."""
     mean_decay: float = 0.95
     """What the mean attribute code of an expression keeps in a step."""
     critic_augmentation: float = 0.15
@@ -125,6 +149,13 @@ class IPGANSettings:
         for name in ("identity", "latent", "width", "widest", "judge_width", "matched_levels", "penalty_every"):
             if getattr(self, name) < 1:
                 raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        if self.networks == "published" and (
+            self.output == "composed" or self.conditional_critic or self.attribute_weight > 0
+        ):
+            raise EmoaugError(
+                f"output is {self.output}, conditional_critic {self.conditional_critic} and attribute_weight "
+                f"{self.attribute_weight}; published networks have layers for decoded, False and 0 only"
+            )
         if self.networks == "published" and self.identity != 512:
             raise EmoaugError(f"identity is {self.identity}; published networks have 512")
         if self.most_people < 2:
@@ -142,6 +173,8 @@ class Person(NamedTuple):
     """(N, identity)."""
     logits: Tensor
     """Of the people of the training data, (N, most_people)."""
+    maps: list[Tensor]
+    """What a residual network saw after each halving, finest first."""
 
 
 class IdentityNetwork(nn.Module):
@@ -162,10 +195,13 @@ class IdentityNetwork(nn.Module):
 
     def forward(self, faces: Tensor) -> Person:
         """Recognise faces."""
-        code = self.features(faces)
-        if self.code is not None:
-            code = F.normalize(self.code(code).float(), dim=1) * self.people.in_features**0.5
-        return Person(code.float(), self.people(code).float())
+        maps: list[Tensor] = []
+        if self.code is not None and isinstance(self.features, FaceEncoder):
+            features, maps = self.features.read(faces)
+            code = F.normalize(self.code(features).float(), dim=1) * self.people.in_features**0.5
+        else:
+            code = self.features(faces)
+        return Person(code.float(), self.people(code).float(), maps)
 
 
 def _features(settings: IPGANSettings) -> tuple[nn.Module, int]:
@@ -178,12 +214,16 @@ def _features(settings: IPGANSettings) -> tuple[nn.Module, int]:
 
 
 class AttributeEncoder(nn.Module):
-    """Faces (N, 3, S, S) to mean and log variance of their attribute codes, (N, latent) each."""
+    """Faces (N, 3, S, S) to mean and log variance of their attribute codes, (N, latent) each.
 
-    def __init__(self, settings: IPGANSettings) -> None:
+    Where `expression_weight` asks for it, `expression` tells expressions (N, classes) by codes.
+    """
+
+    def __init__(self, settings: IPGANSettings, classes: int) -> None:
         super().__init__()
         self.features, length = _features(settings)
         self.code = nn.Linear(length, 2 * settings.latent)
+        self.expression = nn.Linear(settings.latent, classes) if settings.expression_weight > 0 else None
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Encode faces."""
@@ -230,6 +270,23 @@ class ExpressionCodes(nn.Module):
             return codes + (target - codes) @ along
 
 
+class Made(NamedTuple):
+    """What a training step makes of N pairs of faces."""
+
+    faces: Tensor
+    """Recombined, (N, 3, S, S)."""
+    retouched: Retouched | None
+    """How, for `composed` output."""
+    person: Person
+    """Who the identity faces are."""
+    code: Tensor
+    """Attribute codes, (N, latent)."""
+    mean: Tensor
+    """Of the attribute codes, (N, latent)."""
+    log_variance: Tensor
+    """Of the attribute codes, (N, latent)."""
+
+
 class IPGAN(Translator):
     """Identity-preserving recombination of faces; see the module's docstring."""
 
@@ -242,6 +299,7 @@ class IPGAN(Translator):
     )
     settings_class = IPGANSettings
     partners = "anyone"
+    takes_unlabelled = True
     configurations: ClassVar[dict[str, Any]] = {
         "compact": IPGANSettings(),
         "paper": IPGANSettings(
@@ -251,6 +309,9 @@ class IPGAN(Translator):
             most_people=10_000,
             output="decoded",
             attribute_weight=0,
+            expression_weight=0,
+            conditional_critic=False,
+            ramp=0,
             networks="published",
             matched_levels=1,
             recognition_weight=1,
@@ -260,6 +321,7 @@ class IPGAN(Translator):
             cross_weight=0.1,
             feature_weight=1,
             cross_feature_weight=1,
+            pair_weight=0,
             person_weight=1,
             adversarial_weight=0,
             critic_augmentation=0,
@@ -273,13 +335,23 @@ class IPGAN(Translator):
         super().__init__(condition_names, settings or IPGANSettings())
         s = self.settings
         self.identity, self.classifier = IdentityNetwork(s), IdentityNetwork(s)
-        self.attributes = AttributeEncoder(s)
+        self.attributes = AttributeEncoder(s, len(self.condition_names))
         self.generator: nn.Module
-        self.critic: FaceJudge | PublishedCritic
+        self.critic: PatchCritic | PublishedCritic
         if s.networks == "residual":
-            self.generator = FaceDecoder(s.identity + s.latent, s.size, s.width, s.widest, s.depth)
-            answers = 1 + (len(self.condition_names) if s.attribute_weight > 0 else 0)
-            self.critic = FaceJudge(s.size, s.judge_width, s.depth, answers, s.matched_levels)
+            kind = FaceRetoucher if s.output == "composed" else FaceDecoder
+            self.generator = kind(s.identity + s.latent, s.size, s.width, s.widest, s.depth)
+            classes = len(self.condition_names)
+            self.critic = PatchCritic(
+                channels=3,
+                size=s.size,
+                width=s.judge_width,
+                depth=s.depth,
+                maps=1 + classes if s.conditional_critic else 1,
+                attributes=classes,
+                fine=s.fine_weight > 0,
+                leak=0.2,
+            )
         else:
             self.generator = PublishedDecoder(s.identity + s.latent, s.size)
             self.critic = PublishedCritic(s.size)
@@ -314,12 +386,8 @@ class IPGAN(Translator):
         The means are those of the training faces of each expression; see the module's docstring.
         """
         self.check(faces, condition)
-        identity, own = self.identity(faces).code, self.attributes(faces)[0]
-        moved = self.expressions.move(own, condition)
-        if self.settings.output == "decoded":
-            return self._join(identity, moved).float().clamp(-1, 1)
-        before, after = self._join(identity.repeat(2, 1), torch.cat([own, moved])).float().chunk(2)
-        return (faces + after - before).clamp(-1, 1)
+        moved = self.expressions.move(self.attributes(faces)[0], condition)
+        return self._join(faces, self.identity(faces), moved)[0].float().clamp(-1, 1)
 
     def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
         """Give the people of one set of faces the look of another, both (N, 3, size, size) in [-1, 1]."""
@@ -329,8 +397,8 @@ class IPGAN(Translator):
                     f"faces have shapes {tuple(identity_faces.shape)} and {tuple(attribute_faces.shape)}; this "
                     f"{self.name} takes two of one shape (N, 3, {self.size}, {self.size})"
                 )
-        codes = self.identity(identity_faces).code, self.attributes(attribute_faces)[0]
-        return self._join(*codes).float().clamp(-1, 1)
+        attributes = self.attributes(attribute_faces)[0]
+        return self._join(identity_faces, self.identity(identity_faces), attributes)[0].float().clamp(-1, 1)
 
     def phases(self) -> list[Phase]:
         """Critic and identity classifier, the penalty on their gradients, then the encoders and the generator."""
@@ -345,17 +413,34 @@ class IPGAN(Translator):
 
     # The terms of the objective
 
-    def _join(self, identity: Tensor, attributes: Tensor) -> Tensor:
-        return self.generator(torch.cat([identity, attributes], 1))
+    def _join(self, faces: Tensor, person: Person, attributes: Tensor) -> tuple[Tensor, Retouched | None]:
+        """Recombined faces, and how they came about where they are retouched ones."""
+        code = torch.cat([person.code, attributes], 1)
+        if self.settings.output == "decoded":
+            return self.generator(code), None
+        result = self.generator(faces, person.maps, code)
+        return result.faces, result
 
-    def _make(self, batch: Batch, attribute_faces: Tensor) -> tuple[Tensor, Person, Tensor, Tensor]:
-        """Recombined faces, who the identity faces are, means and log variances of attribute codes."""
+    def _make(self, batch: Batch, attribute_faces: Tensor) -> Made:
         person = self.identity(batch.faces)
         mean, log_variance = self.attributes(attribute_faces)
         # Printed is z = mean + r exp(e), which does not fit the printed divergence: there exp(e) is the variance.
         code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        identity = person.code if self.settings.rebuilding_identity else person.code.detach()
-        return self._join(identity, code), person, mean, log_variance
+        seen = person
+        if not self.settings.rebuilding_identity:
+            seen = Person(person.code.detach(), person.logits, [level.detach() for level in person.maps])
+        return Made(*self._join(batch.faces, seen, code), person, code, mean, log_variance)
+
+    def _opinion(self, faces: Tensor, condition: Tensor) -> Opinion:
+        """What the critic says of faces (N, 3, S, S) as faces of conditions (N, K), zeros where these are unknown."""
+        if isinstance(self.critic, PatchCritic):
+            return self.critic(faces, condition)
+        features, logits = self.critic(faces)
+        return Opinion(logits[:, :, None, None], None, torch.zeros_like(condition), (features,))
+
+    def _matched(self, opinion: Opinion) -> Tensor:
+        """The critic's features (N, F) that a result is to share with its attribute face."""
+        return torch.cat([level.flatten(1) for level in opinion.levels[-self.settings.matched_levels :]], 1)
 
     def recognition_loss(self, logits: Tensor, subjects: Tensor) -> Tensor:
         """Cross-entropy of who faces are (N, most_people), subjects (N,), -1 where unknown; those do not count."""
@@ -365,19 +450,23 @@ class IPGAN(Translator):
 
     def judge_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real attribute faces from recombined ones, and people from one another."""
-        strength = self.settings.critic_augmentation
+        s, shown = self.settings, _shown(batch)
         subjects, partners, _ = _asked_for(batch)
         with torch.no_grad():
-            made, *_ = self._make(batch, partners)
-        seen = augment_for_critic(torch.cat([partners, made.float()]), strength)
-        real, fake = self.critic(seen).logits.float().chunk(2)
-        critic = losses.critic_loss(real[:, :1], fake[:, :1])
-        faces = augment_for_critic(batch.faces, strength)
+            made = self._make(batch, partners).faces.float()
+        faces, look, made = (augment_for_critic(x, s.critic_augmentation) for x in (batch.faces, partners, made))
+        real, fake = self._opinion(look, shown), self._opinion(made, shown)
+        patches = fake.patches
+        if s.conditional_critic:
+            patches = torch.cat([patches, self._opinion(faces, batch.targets).patches])
+        critic = losses.critic_loss(real.patches, patches)
+        if real.fine is not None and fake.fine is not None:
+            critic = critic + s.fine_weight * losses.critic_loss(real.fine, fake.fine)
         classifier = self.recognition_loss(self.classifier(faces).logits, subjects)
         terms = {"critic": critic, "classifier": classifier}
         loss = critic + classifier
-        if self.settings.attribute_weight > 0:
-            terms["critic_attribute"] = losses.soft_cross_entropy(real[:, 1:], _shown(batch))
+        if s.attribute_weight > 0:
+            terms["critic_attribute"] = losses.soft_cross_entropy(real.attributes, shown)
             loss = loss + terms["critic_attribute"]
         return loss, terms
 
@@ -390,7 +479,11 @@ class IPGAN(Translator):
             named = self.classifier(faces).logits.log_softmax(1).gather(1, subjects.clamp_min(0)[:, None])[:, 0]
             # One sign for each face, drawn evenly: on average the penalty is the sum of the two squared gradients.
             sign = torch.randint(0, 2, named.shape, device=named.device) * 2 - 1
-            return self.critic(faces).logits.float()[:, 0] + sign * named * (subjects >= 0)
+            opinion = self._opinion(faces, batch.conditions)
+            real = opinion.patches.float().mean((1, 2, 3))
+            if opinion.fine is not None:
+                real = real + s.fine_weight * opinion.fine.float().mean((1, 2, 3))
+            return real + sign * named * (subjects >= 0)
 
         penalty = losses.r1_penalty(judge, augment_for_critic(batch.faces, s.critic_augmentation))
         return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
@@ -401,37 +494,54 @@ class IPGAN(Translator):
         `change`, how far results are from the identity faces, is for the log alone.
         """
         s = self.settings
+        ramp = 1.0 if s.ramp == 0 else min(1.0, progress.share / s.ramp)
         subjects, partners, same = _asked_for(batch)
-        made, person, mean, log_variance = self._make(batch, partners)
+        made, retouched, person, code, mean, log_variance = self._make(batch, partners)
         with torch.no_grad():
-            look, who = self.critic(partners).features, self.classifier(batch.faces).code
+            look = self._matched(self._opinion(partners, _shown(batch)))
+            who = self.classifier(batch.faces).code
             # Partners may be of no known expression, the faces themselves are of one.
             self.expressions.learn(self.attributes(batch.faces)[0], batch.conditions)
-        opinion = self.critic(made)
+        opinion = self._opinion(made, _shown(batch))
         shown = self.classifier(made).code
         share = torch.where(same, 1.0, s.cross_weight)
-        feature_share = torch.where(same, 1.0, s.cross_feature_weight)
+        paired = ~same & (subjects >= 0) & (subjects == batch.partner_subjects)
+        feature_share = torch.where(same | paired, 1.0, s.cross_feature_weight)
         terms = {
             "kl": losses.kl_to_standard_normal(mean, log_variance),
             "pixel": (share * losses.half_squared_distance(made, partners)).mean(),
-            "feature": (feature_share * losses.half_squared_distance(opinion.features, look)).mean(),
+            "feature": (feature_share * losses.half_squared_distance(self._matched(opinion), look)).mean(),
             "person": _mean_of(losses.half_squared_distance(shown, who), subjects >= 0),
         }
         terms = {name: term / batch.faces[0].numel() for name, term in terms.items()}
         terms["recognition"] = self.recognition_loss(person.logits, subjects)
         loss = (
             s.kl_weight * terms["kl"]
-            + s.pixel_weight * terms["pixel"]
+            + ramp * s.pixel_weight * terms["pixel"]
             + s.feature_weight * terms["feature"]
             + s.person_weight * terms["person"]
             + s.recognition_weight * terms["recognition"]
         )
+        if s.pair_weight > 0:
+            counted = paired.view(-1, 1, 1, 1)
+            pair = losses.blurred_l1(made.float() * counted, partners * counted, 2)
+            terms["pair"] = pair * len(paired) / paired.sum().clamp_min(1)
+            loss = loss + s.pair_weight * terms["pair"]
         if s.attribute_weight > 0:
-            terms["attribute"] = losses.soft_cross_entropy(opinion.logits[:, 1:].float(), _shown(batch))
+            terms["attribute"] = losses.soft_cross_entropy(opinion.attributes.float(), _shown(batch))
             loss = loss + s.attribute_weight * terms["attribute"]
+        if self.attributes.expression is not None:
+            terms["expression"] = losses.soft_cross_entropy(self.attributes.expression(code).float(), _shown(batch))
+            loss = loss + s.expression_weight * terms["expression"]
         if s.adversarial_weight > 0:
-            terms["adversarial"] = losses.generator_loss(opinion.logits[:, :1].float())
+            terms["adversarial"] = losses.generator_loss(opinion.patches)
+            if opinion.fine is not None:
+                terms["adversarial"] = terms["adversarial"] + s.fine_weight * losses.generator_loss(opinion.fine)
             loss = loss + s.adversarial_weight * terms["adversarial"]
+        if retouched is not None:
+            terms |= losses.retouching(retouched.flow, retouched.mask)
+            cost = s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
+            loss = loss + ramp * (cost + s.mask_smoothness_weight * terms["mask_smoothness"])
         terms["change"] = F.l1_loss(made.detach().float(), batch.faces)
         return loss, terms
 

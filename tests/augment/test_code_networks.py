@@ -9,6 +9,7 @@ from augment.code_networks import (
     FaceDecoder,
     FaceEncoder,
     FaceJudge,
+    FaceRetoucher,
     PublishedClassifier,
     PublishedCritic,
     PublishedDecoder,
@@ -38,6 +39,26 @@ def test_every_stage_of_the_decoder_sees_the_code():
     for stage in decoder.stages:
         assert (stage(x, code) - stage(x, -code)).abs().max() > 1e-3
         x = stage(x, code)
+
+
+@pytest.mark.parametrize(("size", "depth"), [(32, 4), (48, 2), (64, 4)])
+def test_a_retoucher_begins_near_the_source_and_heeds_every_map_and_the_code(size, depth):
+    torch.manual_seed(0)
+    encoder, retoucher = FaceEncoder(size, 4, 16, depth), FaceRetoucher(6, size, 4, 16, depth)
+    faces, code = F.interpolate(torch.rand(2, 3, 4, 4) * 2 - 1, size, mode="bicubic").clamp(-1, 1), torch.randn(2, 6)
+    features, maps = encoder.read(faces)
+    torch.testing.assert_close(features, encoder(faces))
+    result = retoucher(faces, maps, code)
+    assert result.flow.abs().max() == 0
+    assert result.mask.mean() < 0.3
+    # The motion has to leave its beginning to be seen.
+    torch.nn.init.normal_(retoucher.retouch.flow.weight)
+    result = retoucher(faces, maps, code)
+    others = [retoucher(faces, maps, -code)]
+    for level in range(depth):
+        others.append(retoucher(faces, [m * (i != level) for i, m in enumerate(maps)], code))
+    for other in others:
+        assert (other.faces - result.faces).abs().max() > 1e-4
 
 
 def test_code_norm_is_group_norm_scaled_and_shifted_by_the_code():

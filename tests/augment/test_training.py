@@ -185,6 +185,18 @@ def test_other_pictures_of_a_held_out_person_are_not_trained_on(faces, tmp_path)
     assert seen["faces"] == 10
 
 
+@pytest.mark.parametrize(("system", "seen"), [("lssl", 8), ("ip-gan", 12)])
+def test_unlabelled_faces_are_for_systems_that_take_them(faces, tmp_path, system, seen):
+    table = faces.table.copy()
+    table.loc[8:, "label"] = None
+    kind = get_system(system)
+    settings = SYSTEM if system == "lssl" else replace(kind.configurations["compact"], size=32, width=4, judge_width=4)
+    checkpoint = train(replace(faces, table=table), tmp_path / "run", system, settings, replace(SETTINGS, steps=1))
+    facts = read_config(checkpoint)["extra"]["training_data"]
+    assert facts["faces"] == seen
+    assert facts["classes"] == {"neutral": 4, "happy": 4}
+
+
 def test_pictures_and_faces_are_inverse():
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     back = to_pictures(pixels.float() / 127.5 - 1)[0]

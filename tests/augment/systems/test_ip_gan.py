@@ -78,14 +78,24 @@ def test_unknown_people_and_numbers_that_nobody_has_do_not_count_in_recognition(
 
 def test_generator_loss_is_the_weighted_sum_of_its_terms():
     weights = {"kl": 2, "pixel": 3, "feature": 5, "person": 7, "recognition": 11, "adversarial": 13, "attribute": 17}
-    translator = small(**{f"{name}_weight": float(weight) for name, weight in weights.items()})
-    loss, terms = translator.generator_loss(make_batch(), Progress(0, 10))
+    weights |= {"pair": 37, "expression": 19, "flow": 23, "mask": 29, "mask_smoothness": 31}
+    translator = small(**{f"{name}_weight": float(weight) for name, weight in weights.items()}, ramp=0.2)
+    # Motion begins at none.
+    torch.nn.init.normal_(translator.generator.retouch.flow.weight)
+    loss, terms = translator.generator_loss(make_batch(), Progress(5, 10))
     torch.testing.assert_close(loss, sum(weight * terms[name] for name, weight in weights.items()))
     assert all(terms[name] > 0 for name in weights)
+    # At the start of the ramp pixels and retouching do not count, half-way they count half.
+    for step, share in ((0, 0.0), (1, 0.5)):
+        torch.manual_seed(2)
+        loss, terms = translator.generator_loss(make_batch(), Progress(step, 10))
+        rising = ("pixel", "flow", "mask", "mask_smoothness")
+        expected = sum(weight * terms[name] * (share if name in rising else 1) for name, weight in weights.items())
+        torch.testing.assert_close(loss, expected)
 
 
 def test_a_look_from_another_picture_counts_a_tenth():
-    batch, terms = make_batch(), []
+    batch, terms = replace(make_batch(), partner_subjects=torch.full((4,), -1)), []
     for same in ([True] * 4, [False] * 4, [True, True, False, False]):
         torch.manual_seed(1)
         now = small(cross_feature_weight=0.25).generator_loss(
@@ -97,13 +107,39 @@ def test_a_look_from_another_picture_counts_a_tenth():
     assert terms[1]["pixel"] < terms[2]["pixel"] < terms[0]["pixel"]
 
 
+def test_features_of_another_picture_of_the_person_count_in_full_and_pixels_a_tenth():
+    batch, terms = make_batch(), []
+    strangers = replace(batch, partner_subjects=torch.full((4,), -1))
+    for now in (replace(batch, same_picture=torch.ones(4, dtype=torch.bool)), batch, strangers):
+        torch.manual_seed(1)
+        terms.append(small(cross_feature_weight=0.25).generator_loss(now, Progress(0, 10))[1])
+    same, person, stranger = ({name: term.item() for name, term in t.items()} for t in terms)
+    assert person["feature"] == pytest.approx(same["feature"], rel=1e-5)
+    assert stranger["feature"] == pytest.approx(0.25 * same["feature"], rel=1e-5)
+    assert person["pixel"] == pytest.approx(0.1 * same["pixel"], rel=1e-5)
+
+
+def test_the_pair_term_is_the_distance_to_other_pictures_of_the_person_over_squares():
+    same, theirs = torch.tensor([True, False, False, False]), torch.tensor([0, 1, -1, 3])
+    translator, batch = small(), replace(make_batch(), same_picture=same, partner_subjects=theirs)
+    torch.manual_seed(3)
+    term = translator.generator_loss(batch, Progress(0, 10))[1]["pair"].item()
+    torch.manual_seed(3)
+    with torch.no_grad():
+        made = translator._make(batch, batch.partners).faces
+    apart = (made - batch.partners).unfold(2, 2, 1).unfold(3, 2, 1).mean((-1, -2)).abs().mean((1, 2, 3))
+    assert term == pytest.approx((apart[1] + apart[3]).item() / 2, rel=1e-4)
+    strangers = replace(batch, partner_subjects=torch.full((4,), -1))
+    assert translator.generator_loss(strangers, Progress(0, 10))[1]["pair"] == 0
+
+
 def test_pixel_term_is_the_published_norm_over_the_number_of_pixel_values():
     translator, batch = small(), replace(make_batch(), same_picture=torch.tensor([True, False, False, True]))
     torch.manual_seed(3)
     terms = translator.generator_loss(batch, Progress(0, 10))[1]
     torch.manual_seed(3)
     with torch.no_grad():
-        made = translator._make(batch, batch.partners)[0]
+        made = translator._make(batch, batch.partners).faces
     each = [0.5 * (a - b).square().sum().item() for a, b in zip(made, batch.partners, strict=True)]
     expected = (each[0] + 0.1 * each[1] + 0.1 * each[2] + each[3]) / 4 / (3 * 32 * 32)
     assert terms["pixel"].item() == pytest.approx(expected, rel=1e-4)
@@ -118,9 +154,9 @@ def test_identity_faces_of_unknown_people_ask_for_no_person():
     assert terms["pixel"] > 0
     judged = translator.judge_loss(replace(batch, subjects=nobody), Progress(0, 10))[1]
     assert judged["classifier"] == 0
-    # Who the attribute faces are is asked nowhere.
+    # Who a stranger with the attributes is does not matter.
     values = []
-    for partner_subjects in (nobody, torch.arange(4)):
+    for partner_subjects in (nobody, torch.arange(4) + 10):
         torch.manual_seed(1)
         values.append(small().generator_loss(replace(batch, partner_subjects=partner_subjects), Progress(0, 10))[0])
     assert torch.equal(*values)
@@ -217,7 +253,11 @@ def test_training_lowers_what_the_generator_minimises():
     ("changes", "message"),
     [
         ({"size": 40}, "multiple of 16"),
-        ({"networks": "published", "size": 64}, "published networks have 512"),
+        ({"networks": "published", "size": 64}, "published networks have layers for decoded"),
+        (
+            {"networks": "published", "output": "decoded", "conditional_critic": False, "attribute_weight": 0.0},
+            "published networks have 512",
+        ),
         ({"matched_levels": 5}, "matched_levels is 5"),
         ({"mean_decay": 1.0}, "mean_decay"),
         ({"most_people": 1}, "most_people is 1"),
@@ -238,9 +278,10 @@ def test_attribute_faces_of_unknown_expression_ask_for_none():
 
 
 def test_translating_to_the_code_that_a_face_has_changes_nothing():
-    translator, batch = small(output="changed").eval(), make_batch(n=4)
+    translator, batch = small().eval(), make_batch(n=4)
     # With one mean for every expression there is no direction to move along.
     translator.expressions.means.fill_(0.5)
     translator.expressions.known.fill_(True)
     with torch.inference_mode():
-        torch.testing.assert_close(translator.translate(batch.faces, batch.targets), batch.faces)
+        own = translator.recombine(batch.faces, batch.faces)
+        torch.testing.assert_close(translator.translate(batch.faces, batch.targets), own)
