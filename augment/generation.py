@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
-import os
 import platform
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -38,10 +38,14 @@ from augment.plans import check_plan, condition_array, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
 from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.systems.base import Translator
+from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
 
 KEPT = 32 * 2**20
 """Bytes of sources that are kept decoded: in a plan for a small dataset each is used many times."""
+
+SHARD = 4
+"""Chunks of a task on another machine, unless `batch_size` says how many faces are in work at one time."""
 
 _UNREADABLE = "source could not be read"
 
@@ -80,13 +84,14 @@ def generate(
     out: Path,
     settings: GenerateSettings,
     provenance: dict[str, Any],
+    engine: Engine | None = None,
 ) -> GenerateSummary:
     """Make the faces of a plan and write them as a dataset folder.
 
     The folder gets `CLASS/NAME.png`, `metadata.csv`, `plan.csv`, `run.json`, `contact_sheet.png`, and `rejected.csv`
     for what could not be used. The same call again takes up a run that was stopped, and does nothing in a finished
     folder. The bytes of the pictures depend on the sources, the weights, the plan's rows, the precision and the kind
-    of device, and not on batch size, threads or restarts.
+    of device, and not on batch size, threads, restarts or the engine.
 
     Args:
         faces: the dataset that the plan was built for.
@@ -96,12 +101,13 @@ def generate(
         settings: how to carry it out.
         provenance: what `run.json` should say about the origin; `checkpoint_sha256` also goes into the metadata, by
             default the hash that the system's weights would have as a checkpoint.
+        engine: makes the faces in other processes, or on other machines (see `augment.engines.open_engine`), which must
+            be able to read the sources; the files are written here. By default faces are made here, in threads.
 
     Raises:
         EmoaugError: the plan does not fit, the folder holds something else, is in use or cannot be written to.
     """
-    device = choose_device(settings.device)
-    precision = choose_precision(settings.precision, device)
+    device, precision = _chosen(settings, engine)
     check_plan(plan, faces, translator.condition_names)
     check_folder(out, faces, plan["target"].unique().tolist())
     plan = plan.reset_index(drop=True)
@@ -137,8 +143,8 @@ def generate(
         remove_temporary_files(out)
         record = Record(out / RECORD)
         job = _Job(faces, translator, plan, out, device, precision)
-        made = _make_all(job, record, settings, hold)
-        real = add_real_faces(faces, out, settings.include_real, _threads(settings), picture_names(plan))
+        made = _make_all(job, record, settings, hold, engine)
+        real = add_real_faces(faces, out, settings.include_real, settings.threads or cores(), picture_names(plan))
         hold.check(chain(map(job.name, np.flatnonzero(made.made).tolist()), names_of(real)))
         origin = {"system": translator.name, "checkpoint_sha256": identity["weights"], **provenance}
         summary = write_tables(faces, plan, made, real, out, translator.size, origin)
@@ -233,6 +239,15 @@ class _Job:
             for entry, slot in ((entry, entry.row % self.chunk) for entry in results)
         ]
 
+    def for_others(self) -> _Job:
+        """The job without what only this process needs."""
+        job = copy.copy(self)
+        job.faces = replace(self.faces, rejected=self.faces.rejected.iloc[:0], notes=())
+        job.file_names = job.targets = np.zeros(0, object)
+        job._kept = {}
+        self.translator.cpu()
+        return job
+
     def write(self, place: int, entry: Made, data: bytes) -> Made:
         """Write a row's picture, if it has one."""
         if not data:
@@ -240,6 +255,19 @@ class _Job:
         path = self.out / self.name(place)
         write_bytes(path, data, parents=False)
         return entry._replace(stamp=stamp_of(path))
+
+    def write_from_elsewhere(self, place: int, entry: Made, data: bytes) -> Made:
+        """Write a row's picture that another process made; EmoaugError if it did not see the source that is here."""
+        if entry.rejected == _UNREADABLE:
+            try:
+                self.read(place)
+            except EmoaugError as error:
+                return entry._replace(detail=str(error))
+            raise EmoaugError(
+                f"{self.faces.path(int(self.sources[place]))} can be read here and not where the faces are made "
+                f"({entry.detail}); put the data where every machine sees it under the same path"
+            )
+        return self.write(place, entry, data)
 
 
 def _encoded(entry: Made, picture: np.ndarray, usable: bool, grey: bool) -> tuple[Made, bytes]:
@@ -250,9 +278,9 @@ def _encoded(entry: Made, picture: np.ndarray, usable: bool, grey: bool) -> tupl
     return entry._replace(file_sha256=hashlib.sha256(data).hexdigest()), data
 
 
-def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold) -> Outcomes:
+def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold, engine: Engine | None) -> Outcomes:
     """Make every row that is not done yet; gives what became of each row."""
-    made = record.outcomes(job.rows, lambda place: f"{job.out}/{job.name(place)}", _threads(settings))
+    made = record.outcomes(job.rows, lambda place: f"{job.out}/{job.name(place)}", settings.threads)
     todo = job.chunks(made.done)
     bar = tqdm(total=len(job.rows), initial=len(job.rows) - sum(map(len, todo)), desc="translated", unit="face")
 
@@ -263,7 +291,10 @@ def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold)
         bar.update(len(entries))
 
     with bar:
-        _make_here(job, todo, settings, done)
+        if engine is None:
+            _make_here(job, todo, settings, done)
+        else:
+            _make_elsewhere(job, todo, settings, hold, engine, done)
     return made
 
 
@@ -271,35 +302,86 @@ def _make_here(
     job: _Job, chunks: Sequence[np.ndarray], settings: GenerateSettings, done: Callable[[list[Made]], None]
 ) -> None:
     """Make chunks in threads, each of which reads, translates and writes, so that all three overlap."""
-    threads = _threads(settings)
-    workers = min(threads, math.ceil(settings.batch_size / job.chunk)) if settings.batch_size else threads
-    waiting: deque[Future[list[Made]]] = deque()
+    workers = _threads(job, settings)
 
     def make(places: np.ndarray) -> list[Made]:
         return [job.write(place, *made) for place, made in zip(places.tolist(), job.make(places), strict=True)]
 
-    def take() -> None:
-        entries = waiting.popleft().result()
-        # What else is finished goes with it: a disk may need as long for a line of the record as a core for a chunk.
-        while waiting and waiting[0].done():
-            entries += waiting.popleft().result()
-        done(entries)
-
     with (
         explained_memory(f"on {job.device} for {workers * job.chunk} faces at a time; lower --batch-size"),
         reproducible(job.translator, job.device),
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        _one_core_each(workers) as pool,
     ):
         try:
-            for chunk in chunks:
-                # Some more than are worked on, so that no thread waits for the record.
-                if len(waiting) >= 2 * workers:
-                    take()
-                waiting.append(pool.submit(make, chunk))
-            while waiting:
-                take()
+            # Some more than are worked on, so that no thread waits for the record.
+            for finished in as_they_finish(chunks, partial(pool.submit, make), 2 * workers):
+                # One line for all of them: a disk may need as long for it as a core for a chunk.
+                done([entry for _, entries in finished for entry in entries])
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _make_elsewhere(
+    job: _Job,
+    chunks: Sequence[np.ndarray],
+    settings: GenerateSettings,
+    hold: Hold,
+    engine: Engine,
+    done: Callable[[list[Made]], None],
+) -> None:
+    """Have other processes make chunks, several a task; write what they give."""
+    together = math.ceil(settings.batch_size / job.chunk) or SHARD
+    shards = [chunks[start : start + together] for start in range(0, len(chunks), together)]
+    with (
+        explained_memory(f"on {job.device} for {together * job.chunk} faces a task; lower --batch-size"),
+        ThreadPoolExecutor(settings.threads or cores()) as pool,
+    ):
+
+        def write(shard: Sequence[np.ndarray], made: list[tuple[Made, bytes]]) -> None:
+            hold.check()
+            places = np.concatenate(shard).tolist()
+            done(list(pool.map(job.write_from_elsewhere, places, *zip(*made, strict=True))))
+
+        engine(shards, 0, partial(_shard_maker, job.for_others(), settings), write)
+
+
+def _shard_maker(
+    job: _Job, settings: GenerateSettings
+) -> Callable[[Sequence[np.ndarray]], list[tuple[Made, bytes]]]:
+    """Give a worker elsewhere what makes several chunks."""
+    # A worker has one core, or a graphics card, which one thread alone cannot keep busy.
+    workers = _threads(job, settings) if job.device == "cuda" else 1
+
+    def make(shard: Sequence[np.ndarray]) -> list[tuple[Made, bytes]]:
+        with reproducible(job.translator, job.device), _one_core_each(workers) as pool:
+            return list(chain.from_iterable(pool.map(job.make, shard)))
+
+    return make
+
+
+def _one_core_each(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _threads(job: _Job, settings: GenerateSettings) -> int:
+    """Chunks in work at one time."""
+    threads = settings.threads or cores()
+    return min(threads, math.ceil(settings.batch_size / job.chunk)) if settings.batch_size else threads
+
+
+def _chosen(settings: GenerateSettings, engine: Engine | None) -> tuple[str, str]:
+    """Device and precision, chosen where the work is done."""
+    chosen: list[tuple[str, str]] = []
+    (engine or do_all)([settings], 1, _chooser, lambda _, both: chosen.append(both))
+    return chosen[0]
+
+
+def _chooser() -> Callable[[GenerateSettings], tuple[str, str]]:
+    def choose(settings: GenerateSettings) -> tuple[str, str]:
+        device = choose_device(settings.device)
+        return device, choose_precision(settings.precision, device)
+
+    return choose
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
@@ -319,13 +401,6 @@ def _versions() -> dict[str, str]:
         "opencv": cv2.__version__,
         "numpy": np.__version__,
     }
-
-
-def _threads(settings: GenerateSettings) -> int:
-    if settings.threads:
-        return settings.threads
-    # A container or a scheduler may give this process fewer cores than the machine has; not every system can tell.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sha256(pieces: Iterable[bytes]) -> str:

@@ -101,6 +101,10 @@ def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any
         )
 
 
+class FolderInUse(EmoaugError):
+    """Another process holds a folder."""
+
+
 class Hold:
     """A folder that this process alone writes to."""
 
@@ -141,8 +145,9 @@ def locked(out: Path) -> Iterator[Hold]:
     """Hold a folder, made if absent, for one process; the lock ends with the process, however it ends.
 
     Raises:
-        EmoaugError: another process holds the folder, it has links in it that lead out of it, or it cannot be written
-            to; what goes wrong with files within is explained too.
+        FolderInUse: another process holds the folder.
+        EmoaugError: it has links in it that lead out of it, or it cannot be written to; what goes wrong with files
+            within is explained too.
     """
     path = out / LOCK
     with explained_errors(out):
@@ -153,11 +158,11 @@ def locked(out: Path) -> Iterator[Hold]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise EmoaugError(f"another run is writing to {out}; wait for its end or choose another folder") from None
+            raise FolderInUse(f"another run is writing to {out}; wait for its end or choose another folder") from None
         hold = Hold(out, file)
         # Between opening and locking, a run that ended may have removed the file: then this lock guards nothing.
         if not hold.sound:
-            raise EmoaugError(f"another run has just ended in {out}; give the command again")
+            raise FolderInUse(f"another run has just ended in {out}; give the command again")
         try:
             _refuse_links(out)
             with explained_errors(out):

@@ -1,4 +1,5 @@
-"""Work in several processes: spawned, deaf to Ctrl-C, which their parent answers, and gone when the parent is gone."""
+"""Work in several threads or processes; these are spawned, deaf to Ctrl-C, which their parent answers, and gone when
+the parent is gone. `augment.engines` has the same for other machines."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import resource_tracker
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 
@@ -27,28 +28,67 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class Engine(Protocol):
+    """Does tasks in any order: `do_all` in processes of this machine, those of `augment.engines` on other machines.
+
+    Args:
+        tasks: what to do; sent to other processes, as are results.
+        workers: how many are done at a time; 0 for one a core.
+        start: called in each worker before its first task; gives what does a task. It is sent to other processes, so
+            it is a function of a module, or a `functools.partial` of one.
+        done: called in this thread with every task and its result.
+    """
+
+    def __call__(
+        self,
+        tasks: Sequence[Task],
+        workers: int,
+        start: Callable[[], Callable[[Task], Result]],
+        done: Callable[[Task, Result], None],
+    ) -> None:
+        """Do the tasks."""
+
+
+def as_they_finish(
+    tasks: Sequence[Task], submit: Callable[[Task], Future[Result]], ahead: int
+) -> Iterator[list[tuple[Task, Result]]]:
+    """Give tasks with their results, whichever have finished since the last time; the loop of every engine.
+
+    Args:
+        tasks: what to do.
+        submit: begins a task.
+        ahead: how many are begun before the first has finished, at most: all at once would be the whole table in
+            pickled pieces.
+    """
+    waiting = iter(tasks)
+    running: dict[Future[Result], Task] = {}
+    while True:
+        for task in islice(waiting, ahead - len(running)):
+            running[submit(task)] = task
+        if not running:
+            return
+        over = wait(running, return_when=FIRST_COMPLETED).done
+        yield [(running.pop(future), future.result()) for future in over if future.exception() is None]
+        for future in over:
+            # Raises what one of them raised, when the others are kept.
+            future.result()
+
+
 def do_all(
     tasks: Sequence[Task],
     workers: int,
     start: Callable[[], Callable[[Task], Result]],
     done: Callable[[Task, Result], None],
 ) -> None:
-    """Do tasks, in any order, in this process (one worker, or one task) or in new ones.
+    """Do tasks in this process (one worker, or one task) or in new ones; see `Engine`.
 
     When anything is raised, Ctrl-C too, the processes are ended at once, whatever they are doing: what they write, they
     write atomically.
 
-    Args:
-        tasks: what to do; sent to other processes, as are results.
-        workers: processes.
-        start: called in each process before its first task; gives what does a task. It is sent to other processes, so
-            it is a function of a module, or a `functools.partial` of one.
-        done: called in this process with every task and its result.
-
     Raises:
         EmoaugError: a worker was killed.
     """
-    workers = min(workers, len(tasks))
+    workers = min(workers or cores(), len(tasks))
     if workers <= 1:
         work = start() if tasks else None
         for task in tasks:
@@ -59,18 +99,15 @@ def do_all(
     # Spawned, not forked: a fork copies the locks of threads that it does not copy, and torch and OpenCV have threads.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(start,))
+
+    def submit(task: Task) -> Future[Result]:
+        with _quiet(), _deaf():
+            return pool.submit(_work, task)
+
     try:
-        ahead = iter(tasks)
-        # A few tasks in flight for each worker: all at once would be the whole table in pickled pieces.
-        running: dict[Future[Any], Task] = {}
-        while True:
-            for task in islice(ahead, 3 * workers - len(running)):
-                with _quiet(), _deaf():
-                    running[pool.submit(_work, task)] = task
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                done(running.pop(future), future.result())
+        for finished in as_they_finish(tasks, submit, 3 * workers):
+            for task, result in finished:
+                done(task, result)
         pool.shutdown()
     except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -20,10 +21,10 @@ from tqdm import tqdm
 from augment.devices import choose_device, one_thread
 from augment.folders import FaceTable, read_faces
 from augment.pictures import write_bytes, write_text
-from augment.runs import Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
-from augment.workers import cores, do_all
+from augment.runs import LOCK, Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
+from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
-from emoaug import __version__
+from emoaug import EmoaugError, __version__
 from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit
@@ -36,7 +37,13 @@ from pipelines.trials import GainSettings, Trial, trial_name
 KIND = "gain trials"
 
 
-def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings, test: FaceTable | None = None) -> pd.DataFrame:
+def run_gain(
+    data: Path | FaceTable,
+    out: Path,
+    settings: GainSettings,
+    test: FaceTable | None = None,
+    engine: Engine | None = None,
+) -> pd.DataFrame:
     """Run all trials that are not yet done.
 
     Args:
@@ -44,6 +51,8 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings, test: Fa
         out: folder for trials, systems, synthetic faces and the report; new, empty, or of the same run.
         settings: what to compare.
         test: another aligned dataset to test on, in the place of folds.
+        engine: runs the trials on other machines, see `augment.engines.open_engine`; they must see the dataset and
+            `out` under the same paths. By default they run on this machine.
 
     Returns:
         One row a trial, see `trial_table`.
@@ -105,9 +114,9 @@ def run_gain(data: Path | FaceTable, out: Path, settings: GainSettings, test: Fa
             todo = [s for s in sets.values() if not s.done(out)]
             # A system that learns from measures needs no labels, so seeds and numbers of labels share it.
             systems = {s.system(out): s for s in todo if s.source.endswith(MEASURED)}
-            _run_all("systems", _train_measured, list(systems.values()), len(systems), job, hold)
-            _run_all("synthetic faces", _make_set, todo, len(sets), job, hold)
-            _run_all("gain trials", _run_trial, waiting, len(trials), job, hold)
+            _run_all("systems", _train_measured, list(systems.values()), len(systems), job, hold, engine)
+            _run_all("synthetic faces", _make_set, todo, len(sets), job, hold, engine)
+            _run_all("gain trials", _run_trial, waiting, len(trials), job, hold, engine)
             hold.check([f"trials/{_result(out, trial).name}" for trial in waiting])
             write_run(out, KIND, run | {"finished": True})
         rows = [read_json(_result(out, trial)) for trial in trials]
@@ -233,26 +242,37 @@ def _read_sets(sets: Sequence[SyntheticSet], job: _Job) -> tuple[list[Extra], fl
 
 
 def _run_all(
-    name: str, run: Callable[[Any, _Job], None], tasks: Sequence[Any], count: int, job: _Job, hold: Hold
+    name: str,
+    run: Callable[[Any, _Job], None],
+    tasks: Sequence[Any],
+    count: int,
+    job: _Job,
+    hold: Hold,
+    engine: Engine | None,
 ) -> None:
     """Run tasks, on the CPU several at a time in processes of one thread each.
 
     Networks this small gain little from a second thread, and one thread always gives the same numbers.
     """
-    on_cpu = choose_device(job.settings.training.device) == "cpu"
+    one_card = engine is None and choose_device(job.settings.training.device) != "cpu"
     with tqdm(total=count, initial=count - len(tasks), desc=name, disable=not count) as bar:
 
         def noted(_: Any, __: None) -> None:
             hold.check()
             bar.update()
 
-        workers = job.settings.workers or cores() if on_cpu else 1
-        do_all(tasks, workers, partial(_runner, run, job), noted)
+        (engine or do_all)(tasks, 1 if one_card else job.settings.workers, partial(_runner, run, job), noted)
 
 
 def _runner(run: Callable[[Any, _Job], None], job: _Job) -> Callable[[Any], None]:
     """Keep what every task needs, once a process, and give what runs one."""
     on_cpu = choose_device(job.settings.training.device) == "cpu"
+    for path in (job.out / LOCK, job.data.faces.root):
+        if not path.exists():
+            raise EmoaugError(
+                f"{socket.gethostname()} does not see {path.absolute()}; put dataset and result where every machine "
+                "sees them under the same path"
+            )
 
     def run_one(task: Any) -> None:
         with one_thread() if on_cpu else nullcontext():

@@ -61,7 +61,7 @@ class GainSettings:
     size: int | None = None
     """Side of the faces, pixels; by default the dataset's own."""
     workers: int = 0
-    """Trials at a time on the CPU; 0 for one a core. The results do not depend on it."""
+    """Trials at a time on the CPU, or on a cluster; 0 for one a core. The results do not depend on it."""
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(steps=2000))
     """How a system is trained; its seed is the trial's."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)

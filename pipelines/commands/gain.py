@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from augment.engines import EngineSettings, open_engine
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 from pipelines.gain import run_gain
@@ -29,6 +30,7 @@ class Options:
     test_labels: tuple[str, ...] = ()
     """Renames expressions of that folder, OLD=NEW each: --test-labels afraid=fear."""
     settings: Annotated[GainSettings, tyro.conf.arg(name="")] = field(default_factory=GainSettings)
+    engine: Annotated[EngineSettings, tyro.conf.arg(name="")] = field(default_factory=EngineSettings)
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
 
 
@@ -41,7 +43,8 @@ def run(options: Options) -> None:
         test = open_dataset(options.test, DatasetOptions(labels=options.test_labels, subject_pattern=pattern))
     elif options.test_labels:
         raise EmoaugError("--test-labels renames expressions of the folder that --test names; there is none")
-    trials = run_gain(faces, options.out, options.settings, test)
+    with open_engine(options.engine, options.settings.training.device) as engine:
+        trials = run_gain(faces, options.out, options.settings, test, engine)
     print(write_report(faces, trials, options.out, options.settings))
     tested = faces if test is None else test
     unknown = int(tested.table.subject.isna().sum())

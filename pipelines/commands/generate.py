@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from augment.checkpoints import load_translator, read_config
+from augment.engines import EngineSettings, open_engine
 from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
@@ -36,6 +37,7 @@ class Options:
     plan: Annotated[PlanSettings, tyro.conf.arg(name="")] = field(default_factory=PlanSettings)
     exemplars: Annotated[ExemplarSettings, tyro.conf.arg(name="")] = field(default_factory=ExemplarSettings)
     settings: Annotated[GenerateSettings, tyro.conf.arg(name="")] = field(default_factory=GenerateSettings)
+    engine: Annotated[EngineSettings, tyro.conf.arg(name="")] = field(default_factory=EngineSettings)
     filter: tuple[str, ...] = ()
     """Score the faces and reject those that fail a rule: lenient, strict, a file with one rule a line, or rules, as in
     emoaug score."""
@@ -65,15 +67,8 @@ def run(options: Options) -> None:
             # Weights from elsewhere may know more; --vocabulary asks for it.
             learned = tuple(name for name in learned if name in faces.vocabulary)
         plan = build_plan(faces, learned, options.plan)
-    print(
-        generate(
-            faces,
-            translator,
-            plan,
-            options.out,
-            options.settings,
-            {"data": str(faces.root), "weights": str(options.weights)},
-        )
-    )
+    provenance = {"data": str(faces.root), "weights": str(options.weights)}
+    with open_engine(options.engine, options.settings.device) as engine:
+        print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))
     if rules:
         print(score_and_filter(options.out, faces, None, options.judge, options.scoring, rules))
