@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?=
+# What to install besides the package: dev,ray for the tests of Ray clusters too.
+EXTRAS ?= dev
 OUT ?= demo
 # On your own faces: make demo DATA=faces; fewer steps for a first look: STEPS=200 TRIAL_STEPS=50
 STEPS ?= 1000
@@ -13,7 +15,7 @@ TRIAL_STEPS ?= 500
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "emoaug needs Python 3.11 or newer; set PYTHON="'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
 
 # Without DATA, on a small world of rendered faces.

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,8 +41,8 @@ class EngineSettings:
     """This machine, or a Ray cluster (pip install "emoaug[ray]"), whose machines see the data under the same path. The
     files are the same."""
     address: str | None = None
-    """With --engine ray: HOST:PORT of the cluster, or auto for the one that this machine belongs to; without it,
-    RAY_ADDRESS, or a cluster of this machine alone, which ends with the command."""
+    """With --engine ray: HOST:PORT of a cluster that this machine belongs to, or auto; without it, RAY_ADDRESS, or a
+    cluster of this machine alone, which ends with the command."""
 
     def __post_init__(self) -> None:
         if self.address is not None and self.engine != "ray":
@@ -66,25 +66,15 @@ def open_engine(settings: EngineSettings, device: Device = "auto") -> Iterator[E
     if settings.engine == "local":
         yield None
         return
-    # Nothing is to be reported to anybody. Tasks without a GPU choose their device as they do without Ray.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError:
-        raise EmoaugError('--engine ray needs Ray, which is not installed here: pip install "emoaug[ray]"') from None
     address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
-    # A cluster of its own listens to nobody else.
-    alone = {"num_cpus": cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    connected = ray.is_initialized()
-    try:
+    with private_ray() if address == "local" else nullcontext():
+        try:
+            import ray
+        except ImportError:
+            raise EmoaugError('--engine ray needs Ray, which is not here: pip install "emoaug[ray]"') from None
+        connected = ray.is_initialized()
         if not connected:
-            ray.init(address, log_to_driver=False, logging_level="error", **alone if address == "local" else {})
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise EmoaugError(
-            f"no Ray cluster at {address} ({reason}); start one there with `ray start --head`, or leave --address out"
-        ) from error
+            _connect(address)
     try:
         gpus = int(device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1)
         if device == "cuda" and not gpus:
@@ -93,6 +83,51 @@ def open_engine(settings: EngineSettings, device: Device = "auto") -> Iterator[E
     finally:
         if not connected:
             ray.shutdown()
+
+
+@contextmanager
+def private_ray() -> Iterator[None]:
+    """Within, Ray is imported and begun so that it listens to this machine only, and reports nothing to anybody."""
+    nobody = "http://127.0.0.1:9"
+    values = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # What keeps a cluster to the loopback address, on every system, whatever the name says.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # Without reports, too, Ray asks the address where clouds tell a machine what it is.
+        **dict.fromkeys(("http_proxy", "https_proxy"), nobody),
+        "no_proxy": "",
+        # A task that takes no GPU chooses its device as it would without Ray.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _connect(address: str) -> None:
+    """Connect this process to a cluster, or begin one of this machine alone."""
+    import ray
+
+    alone = {"num_cpus": cores(), "include_dashboard": False} if address == "local" else {}
+    try:
+        if address not in ("local", "auto"):
+            # Ray itself would ask for minutes.
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        ray.init(address, log_to_driver=False, logging_level="error", **alone)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise EmoaugError(
+            f"no Ray cluster at {address} ({reason}); give HOST:PORT of one that this machine belongs to, begin one "
+            "with `ray start --head`, or leave --address out"
+        ) from error
 
 
 class RayEngine:

@@ -1,13 +1,14 @@
 """The loop over tasks in processes, and the one in threads."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from augment.workers import do_all, in_threads
+from augment.workers import do_all, do_in_threads, in_threads
 from emoaug import EmoaugError
 
 
@@ -53,6 +54,30 @@ def test_a_misfortune_ends_all_processes_at_once(kind, error, message):
     with pytest.raises(error, match=message):
         do_all(range(8), 2, partial(make_misfortune, kind), lambda task, result: None)
     assert time.monotonic() - began < 25
+
+
+def test_each_thread_prepares_itself_once():
+    prepared, results = [], {}
+
+    def start():
+        prepared.append(threading.get_ident())
+        return lambda number: (time.sleep(0.001), number * number)[1]
+
+    do_in_threads(range(50), 3, start, results.__setitem__)
+    assert results == {i: i * i for i in range(50)}
+    assert len(set(prepared)) == len(prepared) <= 3
+
+
+def test_after_a_failure_no_thread_begins_anything():
+    begun = []
+
+    def work(number):
+        begun.append(number)
+        return 1 // (number - 5)
+
+    with pytest.raises(ZeroDivisionError):
+        do_in_threads(range(1000), 2, lambda: work, lambda number, result: None)
+    assert 6 <= len(begun) < 100
 
 
 def test_threads_give_results_in_order_and_pass_errors_on():

@@ -191,6 +191,18 @@ def test_settings_out_of_range_are_one_line(wrong, capsys, tmp_path):
     mistake(capsys, "gain", "--data", tmp_path, "--out", tmp_path / "out", *wrong)
 
 
+@pytest.mark.parametrize("command", [["generate", "--weights", "default"], ["gain"]])
+def test_an_address_without_its_engine_and_an_engine_that_is_not_installed_are_one_line(
+    command, capsys, tmp_path, monkeypatch
+):
+    draw_dataset(tmp_path / "faces", subjects=2, size=64)
+    base = [*command, "--data", tmp_path / "faces", "--out", tmp_path / "out"]
+    assert "--address head:6379 is for --engine ray" in mistake(capsys, *base, "--address", "head:6379")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert 'pip install "emoaug[ray]"' in mistake(capsys, *base, "--engine", "ray")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_mended_mistake_can_use_the_same_folder(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=3)
     base = ["gain", "--data", tmp_path / "faces", "--out", tmp_path / "out", "--arms", "real", "--seeds", 1]

@@ -1,0 +1,119 @@
+"""What more workers bring to a generation: faces a second of this machine's threads and of a Ray cluster's workers.
+
+Each worker has one core. The faces are random, and so are the system's weights, which costs the same. The start of the
+workers, who import the libraries, is not counted; sending them the weights and writing the whole folder is:
+
+    python -m benchmarks.engines --workers 1 2 --faces 512 --output engines.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from augment.engines import EngineSettings, open_engine, private_ray
+from augment.folders import FaceTable, read_faces
+from augment.generation import CHUNK, GenerateSettings, generate
+from augment.pictures import encode_png, write_bytes, write_text
+from augment.plans import PlanSettings, build_plan
+from augment.systems import get_system
+from augment.systems.base import Translator
+from augment.workers import Engine
+from benchmarks.machine import machine
+
+CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
+SOURCES = 70
+
+
+def main() -> None:
+    """Measure every engine, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--faces", type=int, default=512, help="faces to make, about")
+    parser.add_argument("--batch-size", type=int, default=64, help="faces of one task")
+    parser.add_argument("--system", default="lssl", help="its compact configuration is timed")
+    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
+    arguments = parser.parse_args()
+    kind = get_system(arguments.system)
+    system = kind(CLASSES, kind.configurations["compact"]).eval().requires_grad_(False)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        faces = sources(Path(folder) / "faces", system.size)
+        for workers in arguments.workers:
+            settings = GenerateSettings(
+                batch_size=arguments.batch_size, include_real="no", device="cpu", threads=workers
+            )
+            rate = faces_a_second(faces, system, arguments.faces, settings, None)
+            results.append({"engine": "local", "workers": workers, "faces_a_second": rate})
+            with cluster(workers) as engine:
+                rate = faces_a_second(faces, system, arguments.faces, settings, engine)
+            results.append({"engine": "ray", "workers": workers, "faces_a_second": rate})
+            print(*results[-2:], sep="\n", flush=True)
+    print("\n" + table(results))
+    if arguments.output:
+        settings = {name: value for name, value in vars(arguments).items() if name != "output"}
+        result = {"results": results, "settings": settings, "machine": machine()}
+        write_text(arguments.output, json.dumps(result, indent=2) + "\n")
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[Engine]:
+    """A Ray cluster of this machine with so many workers of one core."""
+    with private_ray():
+        import ray
+
+        ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        with open_engine(EngineSettings("ray"), "cpu") as engine:
+            assert engine is not None
+            yield engine
+    finally:
+        ray.shutdown()
+
+
+def faces_a_second(
+    faces: FaceTable, system: Translator, count: int, settings: GenerateSettings, engine: Engine | None
+) -> float:
+    """Make faces twice, first a few, so that the workers are there."""
+    for wanted in (settings.threads * settings.batch_size, max(count, CHUNK)):
+        plan = build_plan(
+            faces, CLASSES, PlanSettings("per-class", count=-(-wanted // len(CLASSES)), strength=(0.5, 1.0))
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            made = generate(faces, system, plan, Path(folder) / "out", settings, {}, engine).made
+            seconds = time.perf_counter() - began
+    return round(made / seconds, 2)
+
+
+def sources(root: Path, size: int) -> FaceTable:
+    """A dataset of smooth random pictures."""
+    generator = np.random.default_rng(0)
+    for number in range(SOURCES):
+        small = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        picture = cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)
+        write_bytes(root / CLASSES[number % len(CLASSES)] / f"{number:03d}.png", encode_png(picture))
+    return read_faces(root)
+
+
+def table(results: list[dict[str, object]]) -> str:
+    """The results as Markdown, beside those of the fewest workers of the same engine."""
+    first: dict[object, float] = {}
+    lines = ["| engine | workers | faces a second | of the first |", "|---|---|---|---|"]
+    for result in results:
+        rate = float(str(result["faces_a_second"]))
+        share = rate / first.setdefault(result["engine"], rate)
+        lines.append(f"| {result['engine']} | {result['workers']} | {rate:,.1f} | {share:.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
