@@ -250,7 +250,7 @@ def _explained(error: BaseException) -> BaseException:
             )
         return error
     if isinstance(error, RayError):
-        first = str(error).strip().partition("\n")[0]
+        first = str(error).strip().partition(". ")[0]
         return EmoaugError(
             f"workers of the Ray cluster were lost {RETRIES + 1} times with the same task, perhaps for want of memory "
             f"({type(error).__name__}: {first}); what is done is kept, and the same command goes on"

@@ -14,6 +14,7 @@ from augment.checkpoints import checkpoint_sha256
 from augment.engines import EngineSettings, open_engine, private_ray
 from augment.generation import GenerateSettings, generate
 from augment.plans import PlanSettings, build_plan
+from augment.training import Trainer
 from emoaug import EmoaugError
 from pipelines.gain import run_gain
 from tests.augment.tiny_translator import EXPRESSIONS, TinySettings, TinyTranslator, contents, draw_dataset
@@ -81,7 +82,7 @@ class Doomed(TinyTranslator):
 
     def translate(self, faces, condition):
         if self.machine:
-            here, end = ray.get_runtime_context().get_node_id(), time.monotonic() + 60
+            here, end = ray.get_runtime_context().get_node_id(), time.monotonic() + 300
             with self.log.open("a") as file:
                 file.write(here + "\n")
             while here == self.machine or self.machine not in self.log.read_text():
@@ -104,11 +105,39 @@ def test_a_generation_that_loses_a_machine_gives_the_same_folder(cluster, second
     assert contents(tmp_path / "cluster") == contents(tmp_path / "here")
 
 
+def make_doomed(start, machine: str, log: Path):
+    """Work that hangs in the middle of a training on one machine, and begins on others when it hangs there."""
+    work, here = start(), ray.get_runtime_context().get_node_id()
+
+    def hang(trainer):
+        log.touch()
+        time.sleep(120)
+
+    if here == machine:
+        Trainer._one_step = hang
+
+    def do(task):
+        end = time.monotonic() + 300
+        while here != machine and not log.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        return work(task)
+
+    return do
+
+
 def test_gain_that_loses_a_machine_has_the_same_trials_and_trains_each_system_once(cluster, second, engine, tmp_path):
     faces = draw_people(tmp_path / "drawn", subjects=8)
     settings = replace(SETTINGS, arms=("classical", "lssl", "mixup+lssl"))
     here = run_gain(faces, tmp_path / "here", settings)
-    there = run_gain(faces, tmp_path / "there", replace(settings, workers=0), None, losing(cluster, second, engine, 2))
+
+    def doomed(tasks, workers, start, done):
+        losing(cluster, second, engine, 2)(
+            tasks, workers, partial(make_doomed, start, second.node_id, tmp_path / "log"), done
+        )
+
+    there = run_gain(faces, tmp_path / "there", replace(settings, workers=0), None, doomed)
+    assert second not in cluster.worker_nodes
     assert there[SCORES].equals(here[SCORES])
     names = [sorted(str(p.relative_to(out)) for p in out.rglob("*")) for out in (tmp_path / "here", tmp_path / "there")]
     assert names[0] == names[1]
