@@ -314,7 +314,7 @@ def _make_here(
     ):
         try:
             # Some more than are worked on, so that no thread waits for the record.
-            for finished in as_they_finish(chunks, partial(pool.submit, make), 2 * workers):
+            for finished in as_they_finish(chunks, lambda chunk: pool.submit(make, chunk), 2 * workers):
                 # One line for all of them: a disk may need as long for it as a core for a chunk.
                 done([entry for _, entries in finished for entry in entries])
         finally:
@@ -345,9 +345,7 @@ def _make_elsewhere(
         engine(shards, 0, partial(_shard_maker, job.for_others(), settings), write)
 
 
-def _shard_maker(
-    job: _Job, settings: GenerateSettings
-) -> Callable[[Sequence[np.ndarray]], list[tuple[Made, bytes]]]:
+def _shard_maker(job: _Job, settings: GenerateSettings) -> Callable[[Sequence[np.ndarray]], list[tuple[Made, bytes]]]:
     """Give a worker elsewhere what makes several chunks."""
     # A worker has one core, or a graphics card, which one thread alone cannot keep busy.
     workers = _threads(job, settings) if job.device == "cuda" else 1

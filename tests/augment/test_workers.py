@@ -1,14 +1,14 @@
 """The loop over tasks in processes, and the one in threads."""
 
 import os
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
-from augment.workers import do_all, do_in_threads, in_threads
+from augment.workers import as_they_finish, do_all, in_threads
 from emoaug import EmoaugError
 
 
@@ -56,28 +56,34 @@ def test_a_misfortune_ends_all_processes_at_once(kind, error, message):
     assert time.monotonic() - began < 25
 
 
-def test_each_thread_prepares_itself_once():
-    prepared, results = [], {}
+@pytest.mark.parametrize("ahead", [1, 7, 100])
+def test_few_tasks_are_begun_ahead_and_each_comes_once(ahead):
+    running = most = 0
 
-    def start():
-        prepared.append(threading.get_ident())
-        return lambda number: (time.sleep(0.001), number * number)[1]
+    def submit(number):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        return pool.submit(lambda: number * number)
 
-    do_in_threads(range(50), 3, start, results.__setitem__)
-    assert results == {i: i * i for i in range(50)}
-    assert len(set(prepared)) == len(prepared) <= 3
+    results = []
+    with ThreadPoolExecutor(3) as pool:
+        for finished in as_they_finish(range(50), submit, ahead):
+            assert finished
+            running -= len(finished)
+            results += finished
+    assert sorted(results) == [(i, i * i) for i in range(50)]
+    assert most == min(ahead, 50)
 
 
-def test_after_a_failure_no_thread_begins_anything():
-    begun = []
-
-    def work(number):
-        begun.append(number)
-        return 1 // (number - 5)
-
-    with pytest.raises(ZeroDivisionError):
-        do_in_threads(range(1000), 2, lambda: work, lambda number, result: None)
-    assert 6 <= len(begun) < 100
+def test_what_had_finished_is_given_before_a_failure_is_raised():
+    futures = {number: Future() for number in range(3)}
+    futures[0].set_result("kept")
+    futures[1].set_exception(OSError(28, "No space left on device"))
+    finished = as_they_finish(range(3), futures.__getitem__, 3)
+    assert next(finished) == [(0, "kept")]
+    with pytest.raises(OSError, match="No space"):
+        next(finished)
 
 
 def test_threads_give_results_in_order_and_pass_errors_on():
