@@ -21,7 +21,7 @@ import numpy as np
 
 from augment.engines import EngineSettings, open_engine, private_ray
 from augment.folders import FaceTable, read_faces
-from augment.generation import CHUNK, GenerateSettings, generate
+from augment.generation import GenerateSettings, generate
 from augment.pictures import encode_png, write_bytes, write_text
 from augment.plans import PlanSettings, build_plan
 from augment.systems import get_system
@@ -83,7 +83,7 @@ def faces_a_second(
     faces: FaceTable, system: Translator, count: int, settings: GenerateSettings, engine: Engine | None
 ) -> float:
     """Make faces twice, first a few, so that the workers are there."""
-    for wanted in (settings.threads * settings.batch_size, max(count, CHUNK)):
+    for wanted in (settings.threads * settings.batch_size, count):
         plan = build_plan(
             faces, CLASSES, PlanSettings("per-class", count=-(-wanted // len(CLASSES)), strength=(0.5, 1.0))
         )

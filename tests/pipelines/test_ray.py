@@ -52,9 +52,9 @@ def engine(cluster):
 
 @pytest.fixture
 def second(cluster):
-    """The other machine."""
+    """The other machine, which says that it has a GPU."""
     with private_ray():
-        node = cluster.add_node(num_cpus=1)
+        node = cluster.add_node(num_cpus=1, num_gpus=1)
     yield node
     if node in cluster.worker_nodes:
         cluster.remove_node(node)
@@ -162,6 +162,20 @@ def make_mishap(kind: str, marker: Path):
         return number * number, str(Path.cwd())
 
     return work
+
+
+def make_place():
+    return lambda number: ray.get_runtime_context().get_node_id()
+
+
+def test_tasks_go_where_the_gpus_are(cluster, engine, second):
+    settings, places = EngineSettings("ray", cluster.address), {}
+    with open_engine(settings, "auto") as with_gpus:
+        with_gpus(range(3), 0, make_place, places.__setitem__)
+    assert set(places.values()) == {second.node_id}
+    cluster.remove_node(second)
+    with pytest.raises(EmoaugError, match="has no GPU"), open_engine(settings, "cuda"):
+        pass
 
 
 def test_a_lost_worker_loses_no_task_and_errors_arrive_as_they_are(engine, tmp_path, monkeypatch):
