@@ -98,6 +98,8 @@ def private_ray() -> Iterator[None]:
         "no_proxy": "",
         # A task that takes no GPU chooses its device as it would without Ray.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Ray lets its workers wait for every other process, which starves them on a busy machine.
+        "RAY_worker_niceness": "0",
     }
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
