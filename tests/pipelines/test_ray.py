@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,15 +34,23 @@ def test_a_cluster_that_is_not_there_is_one_line(address, reason):
         pass
 
 
+def begun(begin, **arguments):
+    """Begin a machine; again where it was given up, because a busy computer took more than Ray allows, 30 s."""
+    for _ in range(3):
+        with suppress(Exception), private_ray():
+            return begin(**arguments)
+    with private_ray():
+        return begin(**arguments)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster with one machine; tests add another."""
     from ray.cluster_utils import Cluster
 
-    with private_ray():
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        yield cluster
-        cluster.shutdown()
+    cluster = begun(Cluster, initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +62,7 @@ def engine(cluster):
 @pytest.fixture
 def second(cluster):
     """The other machine."""
-    with private_ray():
-        node = cluster.add_node(num_cpus=1)
+    node = begun(cluster.add_node, num_cpus=1)
     yield node
     if node in cluster.worker_nodes:
         cluster.remove_node(node)
@@ -172,9 +180,8 @@ def test_tasks_go_where_the_gpus_are(cluster, engine):
     settings, places = EngineSettings("ray", cluster.address), {}
     with pytest.raises(EmoaugError, match="has no GPU"), open_engine(settings, "cuda"):
         pass
-    with private_ray():
-        # It says so, and a task that asks for none of its kernels need not know better.
-        other = cluster.add_node(num_cpus=1, num_gpus=1)
+    # It says so, and a task that asks for none of its kernels need not know better.
+    other = begun(cluster.add_node, num_cpus=1, num_gpus=1)
     with open_engine(settings, "auto") as with_gpus:
         with_gpus(range(3), 0, make_place, places.__setitem__)
     cluster.remove_node(other, allow_graceful=False)
