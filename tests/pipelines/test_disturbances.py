@@ -119,10 +119,10 @@ def test_a_full_disk_and_one_that_becomes_read_only_lose_nothing(here, small_dis
 class Disturbed(FaceTable):
     """A dataset in which something happens when the picture of one row is read."""
 
-    def picture(self, i: int):
+    def read(self, i: int):
         if i == len(self) - 1:
             happen()
-        return super().picture(i)
+        return super().read(i)
 
 
 def happen() -> None:
