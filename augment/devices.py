@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -17,6 +19,30 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Machines:
+    """How many devices train together, each in a process of its own with its share of every batch."""
+
+    devices: int = 1
+    """Devices of each machine that train together; with `--device cpu`, processes. A batch is shared among them, so
+    that its size is a multiple of their number, and the result is that of one device but for the rounding of sums."""
+    nodes: int = 1
+    """Machines that train together. Data and run folder lie on a disk that all of them see. Give the command on each,
+    with torchrun (`torchrun --nnodes 2 --nproc-per-node 4 --node-rank 0 --master-addr HOST --master-port 29500 -m
+    pipelines.cli train --nodes 2 --devices 4 ...`), or as it is with NODE_RANK (0 for the first), MASTER_ADDR and
+    MASTER_PORT set; SLURM's variables are read too."""
+
+    def __post_init__(self) -> None:
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+
+    @property
+    def ranks(self) -> int:
+        """Processes in all."""
+        return self.devices * self.nodes
 
 
 def has_fast_bfloat16(device: str) -> bool:
@@ -44,15 +70,33 @@ def choose_precision(precision: Precision, device: str) -> Literal["32-true", "b
     return "bf16-mixed" if has_fast_bfloat16(device) else "32-true"
 
 
-def make_fabric(device: Device, precision: Precision) -> Fabric:
-    """A Lightning Fabric for one device."""
+def make_fabric(device: Device, precision: Precision, machines: Machines | None = None) -> Fabric:
+    """A Lightning Fabric for one device, or for one of several that train together.
+
+    Raises:
+        EmoaugError: there are not as many devices, or not as many processes were started from without.
+    """
     from lightning_fabric import Fabric
 
     # It announces the precision each time; the run's settings say it once.
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    chosen = choose_device(device)
-    return Fabric(accelerator=chosen, devices=1, precision=choose_precision(precision, chosen))
+    chosen, machines = choose_device(device), machines or Machines()
+    if chosen == "cuda" and machines.devices > torch.cuda.device_count():
+        raise EmoaugError(f"--devices {machines.devices}: there are {torch.cuda.device_count()} CUDA devices here")
+    started = int(os.environ["WORLD_SIZE"]) if torch.distributed.is_torchelastic_launched() else machines.ranks
+    if started != machines.ranks:
+        raise EmoaugError(
+            f"torchrun started {started} processes, and {machines.devices} devices on each of {machines.nodes} "
+            f"machines are {machines.ranks}; make --devices and --nodes fit"
+        )
+    return Fabric(
+        accelerator=chosen,
+        devices=machines.devices,
+        num_nodes=machines.nodes,
+        strategy="ddp" if machines.ranks > 1 else "auto",
+        precision=choose_precision(precision, chosen),
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augment.networks import Opinion
+from augment.ranks import drawn, least_count, mean_over_ranks
 
 PatchJudge = Callable[[Tensor, Tensor], Opinion]
 """Samples (N, C, S, S) and their conditions (N, K) to an opinion, as `PatchCritic` gives it."""
@@ -64,10 +65,15 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     Returns:
         Scalar, mean over samples.
     """
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
+    share = drawn(torch.rand, (len(real), *[1] * (real.ndim - 1)), device=real.device, dtype=real.dtype)
     between = (share * real.detach() + (1 - share) * fake.detach()).requires_grad_(True)
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def mean_of_counted(each: Tensor, counted: Tensor) -> Tensor:
+    """Mean of the values (N,) whose `counted` (N,) is true, over the whole batch; 0 where none is."""
+    return (each * counted).sum() / mean_over_ranks(counted.sum().float()).clamp_min(least_count())
 
 
 def soft_cross_entropy(logits: Tensor, condition: Tensor) -> Tensor:
@@ -82,7 +88,7 @@ def soft_cross_entropy(logits: Tensor, condition: Tensor) -> Tensor:
     """
     total = condition.sum(1, keepdim=True)
     wanted = condition / total.clamp_min(1e-6)
-    return -(wanted * F.log_softmax(logits, 1)).sum() / (total > 0).sum().clamp_min(1)
+    return mean_of_counted(-(wanted * F.log_softmax(logits, 1)).sum(1), total[:, 0] > 0)
 
 
 def intensity_divergence(logits: Tensor, condition: Tensor) -> Tensor:

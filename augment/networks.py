@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augment.ranks import drawn
+
 
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with instance norm around a skip; (N, C, H, W) in and out.
@@ -219,7 +221,7 @@ def augment_for_critic(samples: Tensor, strength: float = 1.0) -> Tensor:
     device = samples.device
 
     def draw(low: float, high: float) -> Tensor:
-        return torch.rand(n, 1, 1, 1, device=device) * (high - low) + low
+        return drawn(torch.rand, (n, 1, 1, 1), device=device) * (high - low) + low
 
     colour, rest = samples[:, :3], samples[:, 3:]
     grey = colour.mean(1, keepdim=True)

@@ -245,7 +245,7 @@ class Refiner(Translator):
         points = batch.landmarks.nan_to_num()[:, list(landmarks.FACE_49)]
         wanted = landmarks.heat_maps(points, self.size, 6 / 256, clamped=True)
         each = (self.landmark_network(faces)[0].float() - wanted).square().mean((1, 2, 3))
-        return (each * known).sum() / known.sum().clamp_min(1)
+        return losses.mean_of_counted(each, known)
 
     def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Look like the other domain, show the same, come back again."""

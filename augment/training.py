@@ -6,29 +6,44 @@ import hashlib
 import io
 import json
 import math
+import os
 import pickle
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from augment.checkpoints import save_checkpoint
-from augment.devices import Device, Precision, explained_memory, make_fabric, seed_from
+from augment.devices import Device, Machines, Precision, explained_memory, make_fabric, seed_from
 from augment.folders import FaceTable
 from augment.measured_conditions import are_measured, expression_means, fit_scale
 from augment.pictures import encode_png, write_bytes, write_text
+from augment.ranks import (
+    Share,
+    average_gradients,
+    copy_from_first,
+    decided,
+    mean_over_ranks,
+    share_batch_norms,
+    sharing,
+    together,
+)
 from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
 from augment.samples import sample_sheet
-from augment.systems import SYSTEMS, Phase, Progress, Translator, get_system
+from augment.systems import SYSTEMS, Batch, Phase, Progress, Translator, get_system
 from augment.training_data import TrainingFaces, check_partners, load_training_faces
 from emoaug import EmoaugError, __version__
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 KIND = "emoaug train"
 RUN_FILE = "settings.json"
@@ -45,7 +60,7 @@ class TrainingSettings:
     steps: int = 5000
     """Steps; every phase counts its own updates in them."""
     batch_size: int = 8
-    """Faces per step."""
+    """Faces per step, over all devices."""
     learning_rate: float = 4e-4
     """Adam's step size; constant for the first half, then down to 0 in a line."""
     seed: int = 0
@@ -79,7 +94,8 @@ class Trainer:
 
     The folder holds `settings.json`, `log.jsonl`, `samples/*.png`, `checkpoint/` and `state/`. Every random number of a
     step follows from the seed and the step's number, so a run that was killed ends, on the CPU, with the same weights
-    as one that was not.
+    as one that was not. Several processes train the same weights, each on its share of every batch; the first alone
+    writes.
 
     Args:
         translator: freshly built; a saved state replaces its weights.
@@ -87,7 +103,8 @@ class Trainer:
         out: the run folder.
         settings: how to train.
         extra: facts to keep in the checkpoint, such as which subjects were seen.
-        hold: the lock of the run folder.
+        fabric: the device, and the processes that train together.
+        hold: the lock of the run folder; None in processes that do not write to it.
     """
 
     def __init__(
@@ -97,11 +114,14 @@ class Trainer:
         out: Path,
         settings: TrainingSettings,
         extra: dict[str, Any],
-        hold: Hold,
+        fabric: Fabric,
+        hold: Hold | None,
     ) -> None:
         self.settings, self.data, self.out, self.extra, self.hold = settings, data, out, extra, hold
-        self.fabric = make_fabric(settings.device, settings.precision)
-        self.device = self.fabric.device
+        self.fabric, self.device, self.share = fabric, fabric.device, None
+        if fabric.world_size > 1:
+            self.share = Share(fabric.global_rank, fabric.world_size, settings.batch_size // fabric.world_size)
+            share_batch_norms(translator)
         self.translator = translator.to(self.device)
         self.translator.to(memory_format=torch.channels_last)
         self._begin_average()
@@ -114,6 +134,11 @@ class Trainer:
         self.step = 0
         self.terms: dict[str, Tensor] = {}
         """The latest value of every term; a phase that runs seldom keeps its last."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes to the run folder; one does."""
+        return self.hold is not None
 
     def _begin_average(self) -> None:
         self.average = {
@@ -133,20 +158,26 @@ class Trainer:
         self._trim_log()
         began, first = time.monotonic(), self.step
         bar = tqdm(
-            total=s.steps, initial=self.step, desc=f"training {self.translator.name}", unit="step", mininterval=1.0
+            total=s.steps,
+            initial=self.step,
+            desc=f"training {self.translator.name}",
+            unit="step",
+            mininterval=1.0,
+            disable=not self.writes,
         )
-        with bar, (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        with bar, open(self.out / "log.jsonl" if self.writes else os.devnull, "a", encoding="utf-8") as log:
             if self.step == 0:
                 torch.manual_seed(seed_from(s.seed, "fit"))
                 self.translator.fit(self.data)
                 self._begin_average()
                 self._save_samples()
+            self._agree()
             while self.step < s.steps:
                 self._one_step()
                 self.step += 1
                 saves = self.step % s.save_every == 0 or self.step == s.steps
                 if self.step % 50 == 0 or saves:
-                    values = self._checked({k: float(v) for k, v in self.terms.items()})
+                    values = self._checked(self._values())
                     log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
                     log.flush()
                     shown: dict[str, object] = {k: f"{values[k]:.3f}" for k in ("change", "attribute") if k in values}
@@ -156,7 +187,7 @@ class Trainer:
                     self._save_samples()
                 if saves:
                     self._save()
-            if self.step > first and values.get("change", 1.0) < 0.005:
+            if self.writes and self.step > first and values.get("change", 1.0) < 0.005:
                 bar.write(
                     f"{self.out}: the faces hardly change ({values['change']:.4f} on average, of a range of 2); "
                     "look at the samples before using them. More --steps may help",
@@ -169,26 +200,31 @@ class Trainer:
     def _one_step(self) -> None:
         s, progress = self.settings, Progress(self.step, self.settings.steps)
         generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
-        batch = self.data.batch(generator, s.batch_size, s.jitter, self.translator.partners).to(self.device)
         decay = min(1.0, 2 * (1 - progress.share))
-        for phase in self.phases:
-            if self.step % phase.every:
-                continue
-            optimizer = self.optimizers[_modules_key(phase)]
-            torch.manual_seed(seed_from(s.seed, phase.name, self.step))
-            for group in optimizer.param_groups:
-                group["lr"] = s.learning_rate * phase.learning_rate_factor * decay
-            with _Trained(self.translator, phase.modules):
-                with self.fabric.autocast():
-                    loss, logged = phase.loss(batch, progress)
-                self.fabric.backward(loss)
-            if phase.clip_norm is not None:
-                parameters = [p for module in phase.modules for p in module.parameters()]
-                nn.utils.clip_grad_norm_(parameters, phase.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            self.terms.update({k: v.detach() for k, v in logged.items()})
+        with sharing(self.share):
+            batch = self.data.batch(generator, s.batch_size, s.jitter, self.translator.partners).to(self.device)
+            for phase in self.phases:
+                if self.step % phase.every == 0:
+                    self._update(phase, batch, progress, decay)
         self._update_average()
+
+    def _update(self, phase: Phase, batch: Batch, progress: Progress, decay: float) -> None:
+        s, optimizer = self.settings, self.optimizers[_modules_key(phase)]
+        parameters = [p for module in phase.modules for p in module.parameters()]
+        torch.manual_seed(seed_from(s.seed, phase.name, self.step))
+        for group in optimizer.param_groups:
+            group["lr"] = s.learning_rate * phase.learning_rate_factor * decay
+        with _Trained(self.translator, phase.modules):
+            with self.fabric.autocast():
+                loss, logged = phase.loss(batch, progress)
+            self.fabric.backward(loss)
+        if self.share is not None:
+            average_gradients(parameters)
+        if phase.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, phase.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.terms.update({k: v.detach() for k, v in logged.items()})
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -201,8 +237,18 @@ class Trainer:
                 else:
                     kept[key].copy_(value)
 
+    def _values(self) -> dict[str, float]:
+        """The latest terms, of the whole batch."""
+        if self.share is not None:
+            with sharing(self.share):
+                means = mean_over_ranks(torch.stack([value.float() for value in self.terms.values()]))
+            self.terms = dict(zip(self.terms, means, strict=True))
+        return {name: float(value) for name, value in self.terms.items()}
+
     def _checked(self, values: dict[str, float]) -> dict[str, float]:
         bad = {k: v for k, v in values.items() if not math.isfinite(v) or abs(v) > 1e4}
+        if bad and not self.writes:
+            sys.exit(2)  # the first process, which finds the same, says so
         if bad:
             name, value = next(iter(bad.items()))
             raise EmoaugError(
@@ -233,10 +279,24 @@ class Trainer:
                 f"{self._state_file} is damaged, or of another version ({_first_line(error)}); --restart begins anew"
             ) from error
 
+    def _agree(self) -> None:
+        """Begin with the same weights in all processes, whatever each has solved or read."""
+        if self.share is None:
+            return
+        step = torch.tensor(self.step, device=self.device)
+        copy_from_first([step])
+        if int(step) != self.step:
+            raise EmoaugError(
+                f"{self.out} holds a state of step {self.step} here and of step {int(step)} on the first machine; put "
+                "it on a disk that all machines see"
+            )
+        copy_from_first(self.translator.state_dict().values())
+        copy_from_first(value for kept in self.average.values() for value in kept.values())
+
     def _trim_log(self) -> None:
         """Forget what was logged after the last saved state: these steps are taken again."""
         log = self.out / "log.jsonl"
-        if log.exists():
+        if self.writes and log.exists():
             kept = [line for line in _complete_lines(log) if json.loads(line)["step"] <= self.step]
             write_text(log, "".join(line + "\n" for line in kept), parents=False)
 
@@ -245,6 +305,8 @@ class Trainer:
             v.isfinite().all() for kept in self.average.values() for v in kept.values() if v.is_floating_point()
         ):
             self._checked({"weights": math.nan})
+        if self.hold is None:
+            return
         self.hold.check()
         state = {
             "step": self.step,
@@ -260,11 +322,15 @@ class Trainer:
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
+        if not self.writes:
+            return
         with _Averaged(self.translator, self.average):
             save_checkpoint(self.out / "checkpoint", self.translator, {**self.extra, "steps": self.step})
 
     @torch.inference_mode()
     def _save_samples(self) -> None:
+        if not self.writes:
+            return
         with _Averaged(self.translator, self.average), self.fabric.autocast():
             sheet = sample_sheet(self.translator, self.data, self.device)
         write_bytes(self.out / "samples" / f"{self.step:06d}.png", encode_png(sheet), parents=False)
@@ -326,6 +392,7 @@ def train(
     condition_names: tuple[str, ...] | None = None,
     restart: bool = False,
     conditions: Conditions = "labels",
+    machines: Machines | None = None,
 ) -> Path:
     """Train a system on a dataset's training faces, or go on with the run in `out`.
 
@@ -341,6 +408,8 @@ def train(
         conditions: what the system is conditioned on. Measured ones take every face that has blendshape scores beside
             it, labelled or not; labels only name what the faces of a class showed on average, as
             `Translator.named_conditions`.
+        machines: how many devices train together. With more than one the script is started once more for each, and
+            those other processes end with this call: what follows it happens once.
 
     Returns:
         The checkpoint folder.
@@ -380,7 +449,7 @@ def train(
     if scale is not None:
         identity |= {"conditions": scale.to_json()}
         extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}
-    return run_training(out, identity, settings, prepare, extra, restart)
+    return run_training(out, identity, settings, prepare, extra, restart, machines)
 
 
 def run_training(
@@ -390,6 +459,7 @@ def run_training(
     prepare: Callable[[], tuple[Translator, TrainingFaces]],
     extra: dict[str, Any],
     restart: bool = False,
+    machines: Machines | None = None,
 ) -> Path:
     """Train what `prepare` gives in the run folder `out`, or go on with the run in it.
 
@@ -400,34 +470,64 @@ def run_training(
         prepare: builds the translator and reads the data; not called for a finished run.
         extra: facts to keep in the checkpoint.
         restart: throw away what `out` holds of an earlier run and begin anew.
+        machines: how many devices train together; see `train`.
 
     Returns:
         The checkpoint folder.
     """
+    ranks = 1 if machines is None else machines.ranks
+    if settings.batch_size % ranks:
+        raise EmoaugError(
+            f"a batch of {settings.batch_size} faces cannot be shared by {ranks} devices; make --batch-size a multiple"
+        )
     identity = identity | {
         # Where and how often to look and save does not change what is trained.
         "training": {k: v for k, v in asdict(settings).items() if k not in ("sample_every", "save_every", "device")},
     }
-    if restart:
-        _discard(out)
-    before = read_run(out, KIND, RUN_FILE)
-    if before is not None:
-        check_same_run(out, before, identity)
-        if before.get("finished"):
-            clear_up(out)
-            tqdm.write(f"{out}: this run is finished, nothing to do", file=sys.stderr)
-            return out / "checkpoint"
-    with locked(out) as hold:
+    fabric = make_fabric(settings.device, settings.precision, machines)
+    holds: list[Hold] = []
+
+    def begin() -> bool:
+        """Whether there is something to do; then the folder is held."""
+        if restart:
+            _discard(out)
+        before = read_run(out, KIND, RUN_FILE)
+        if before is not None:
+            check_same_run(out, before, identity)
+            if before.get("finished"):
+                clear_up(out)
+                tqdm.write(f"{out}: this run is finished, nothing to do", file=sys.stderr)
+                return False
+        holds.append(stack.enter_context(locked(out)))
         remove_temporary_files(out)
-        torch.manual_seed(seed_from(settings.seed, "weights"))
-        translator, data = prepare()
-        run = {"finished": False, "identity": identity, "versions": {"emoaug": __version__, "torch": torch.__version__}}
+        return True
+
+    with together(fabric), ExitStack() as stack:
+        if decided(fabric, begin):
+            _train(fabric, out, identity, settings, prepare, extra, holds[0] if holds else None)
+    return out / "checkpoint"
+
+
+def _train(
+    fabric: Fabric,
+    out: Path,
+    identity: dict[str, Any],
+    settings: TrainingSettings,
+    prepare: Callable[[], tuple[Translator, TrainingFaces]],
+    extra: dict[str, Any],
+    hold: Hold | None,
+) -> None:
+    """Train in a folder that one of the processes holds."""
+    torch.manual_seed(seed_from(settings.seed, "weights"))
+    translator, data = prepare()
+    run = {"finished": False, "identity": identity, "versions": {"emoaug": __version__, "torch": torch.__version__}}
+    if hold is not None:
         write_run(out, KIND, run, RUN_FILE)
-        with explained_memory(f"for a batch of {settings.batch_size} faces; lower --batch-size"):
-            Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}, hold).run()
+    with explained_memory(f"for a batch of {settings.batch_size} faces; lower --batch-size"):
+        Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}, fabric, hold).run()
+    if hold is not None:
         hold.check()
         write_run(out, KIND, run | {"finished": True}, RUN_FILE)
-    return out / "checkpoint"
 
 
 def data_hash(faces: FaceTable) -> str:

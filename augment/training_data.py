@@ -16,6 +16,7 @@ from augment.folders import FaceTable, load_faces
 from augment.intensities import IntensityScale
 from augment.measured_conditions import measured_conditions
 from augment.pairs import Company, Pairs
+from augment.ranks import drawn, mine
 from augment.systems import Batch
 from augment.systems.base import Partners
 from emoaug import EmoaugError
@@ -83,17 +84,19 @@ class TrainingFaces:
 
         Args:
             generator: source of every draw.
-            size: faces to draw.
+            size: faces to draw; of several processes that share batches, all together, and each gets its own.
             jitter: strength of the variation beside the flip; 0 is none.
             partners: the second face that comes with each.
         """
         self.check_partners(partners)
         if partners == "same subject":
-            rows, others = (self.pairs if self.intensities is None else self.company).draw(generator, size)
+            pairs = (self.pairs if self.intensities is None else self.company).draw(generator, size)
+            rows, others = map(mine, pairs)
             faces, seconds, points = self._varied_alike(rows, others, jitter, generator)
             batch = self._batch(rows, self.conditions(others), faces, points)
             return self._with_partners(batch, seconds, rows, others)
-        rows, targets = self._draw(generator, size)
+        whole, wanted = self._draw(generator, size)
+        rows, targets = mine(whole), mine(wanted)
         before = generator.get_state()
         faces, points = vary(self._floats(rows), self.landmarks[rows], jitter, generator)
         batch = self._batch(rows, targets, faces, points)
@@ -101,13 +104,13 @@ class TrainingFaces:
             return batch
         draws = torch.rand(size, generator=generator)
         step = torch.randint(1, len(self.faces), (size,), generator=generator)
-        others = torch.where(draws < 0.5, rows, (rows + step) % len(self.faces))
-        of_person = self.pairs.partners(rows, generator)
+        others = torch.where(draws < 0.5, whole, (whole + step) % len(self.faces))
+        of_person = self.pairs.partners(whole, generator)
         own = (draws >= 0.75) & (of_person >= 0)
-        others = torch.where(own, of_person, others)
+        others, alone = mine(torch.where(own, of_person, others)), mine((draws >= 0.5) & ~own)
         second, _ = vary(self._floats(others), self.landmarks[others], jitter, generator)
         alike, _ = vary(self._floats(others), self.landmarks[others], jitter, torch.Generator().set_state(before))
-        second = torch.where(((draws < 0.5) | own).view(-1, 1, 1, 1), alike, second)
+        second = torch.where(alone.view(-1, 1, 1, 1), second, alike)
         return self._with_partners(batch, second, rows, others)
 
     def _draw(self, generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
@@ -177,9 +180,9 @@ def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generato
     n = len(faces)
 
     def draw(spread: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * spread * jitter
+        return (drawn(torch.rand, (n,), generator=generator) * 2 - 1) * spread * jitter
 
-    mirror = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
+    mirror = torch.where(drawn(torch.rand, (n,), generator=generator) < 0.5, -1.0, 1.0)
     angle, zoom = draw(math.radians(6)), 1 + draw(0.06)
     move = torch.stack([draw(0.05), draw(0.05)], 1)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from augment import losses
 from augment.networks import Opinion, PatchCritic, Retouch, Retouched, augment_for_critic, tile
+from augment.ranks import drawn
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -384,8 +385,8 @@ class CDAAE(Translator):
         """Tell codes of faces from draws of the uniform distribution."""
         with torch.no_grad():
             made = self.encoder(batch.faces)[1]
-        drawn = torch.rand_like(made) * 2 - 1
-        loss = losses.critic_loss(self.code_critic(drawn), self.code_critic(made))
+        real = drawn(torch.rand, made.shape, dtype=made.dtype, device=made.device) * 2 - 1
+        loss = losses.critic_loss(self.code_critic(real), self.code_critic(made))
         return loss, {"code_critic": loss}
 
     def _judge(self, faces: Tensor, condition: Tensor) -> Opinion:

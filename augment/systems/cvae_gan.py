@@ -23,6 +23,7 @@ source's pixels as the generator's features say, which are those that paint the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -40,6 +41,7 @@ from augment.code_networks import (
     googlenet_features,
 )
 from augment.networks import Retouched, augment_for_critic
+from augment.ranks import drawn, mean_over_ranks
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -157,8 +159,9 @@ class CodeDistribution(nn.Module):
             apart = codes.float() - self.mean
             # Of a batch's second moment about the old mean and the old covariance, less the step of the mean itself:
             # exactly the covariance of the mixture of the two.
-            step = (1 - self.decay) * apart.mean(0)
-            self.covariance.lerp_(apart.T @ apart / len(codes), 1 - self.decay).sub_(torch.outer(step, step))
+            step = (1 - self.decay) * mean_over_ranks(apart.mean(0))
+            second = mean_over_ranks(apart.T @ apart / len(codes))
+            self.covariance.lerp_(second, 1 - self.decay).sub_(torch.outer(step, step))
             self.mean.add_(step)
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -209,11 +212,11 @@ class MovingMeans(nn.Module):
         return losses.half_squared_distance(shown * both, wanted * both).sum()
 
     def _follow(self, kept: Tensor, known: Tensor, features: Tensor, classes: Tensor) -> Tensor:
-        share = classes.float().sum(0)
+        share = mean_over_ranks(classes.float().sum(0))
         seen = share > 0
         # A mean in bf16 would be too coarse for the small differences that it is for.
         with torch.autocast(features.device.type, enabled=False):
-            now = classes.float().T @ features.float() / share.clamp_min(1e-6)[:, None]
+            now = mean_over_ranks(classes.float().T @ features.float()) / share.clamp_min(1e-6)[:, None]
         with torch.no_grad():
             moved = torch.where(known[:, None], torch.lerp(now, kept, self.decay), now)
             kept.copy_(torch.where(seen[:, None], moved, kept))
@@ -347,8 +350,9 @@ class CVAEGAN(Translator):
         mean, log_variance = self.encoder(batch.faces, batch.conditions)
         # The log variance is the logarithm of the square: the printed z = mean + r exp(e) does not fit the printed
         # divergence, in which exp(e) is the variance.
-        code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        codes, conditions = [code, self.codes(torch.randn_like(mean))], [batch.conditions, batch.targets]
+        code = mean + (0.5 * log_variance).exp() * drawn(torch.randn, mean.shape, device=mean.device)
+        from_noise = self.codes(drawn(torch.randn, mean.shape, device=mean.device))
+        codes, conditions = [code, from_noise], [batch.conditions, batch.targets]
         if self.settings.translated_too and self.settings.output == "decoded":
             codes.append(code)
             conditions.append(batch.targets)
@@ -383,7 +387,7 @@ class CVAEGAN(Translator):
             named = (self.classifier(faces).logits.float().log_softmax(1) * batch.conditions).sum(1)
             # Their squared gradients add up, but for a product of the two that is nought on average: one sign for each
             # face, drawn evenly.
-            sign = torch.randint(0, 2, named.shape, device=named.device) * 2 - 1
+            sign = drawn(partial(torch.randint, 0, 2), named.shape, device=named.device) * 2 - 1
             return self.critic(faces).logits.float()[:, 0] + sign * named
 
         penalty = losses.r1_penalty(judge, augment_for_critic(batch.faces, s.critic_augmentation))
@@ -399,7 +403,7 @@ class CVAEGAN(Translator):
         values = batch.faces[0].numel()
         rebuilt, made, mean, log_variance, retouched = self._make(batch)
         if s.noise == "fitted":
-            self.codes.learn(mean + (0.5 * log_variance).exp() * torch.randn_like(mean))
+            self.codes.learn(mean + (0.5 * log_variance).exp() * drawn(torch.randn, mean.shape, device=mean.device))
         with torch.no_grad():
             critic_real, class_real = self.critic(batch.faces).features, self.classifier(batch.faces).features
         both = torch.cat([rebuilt, made])

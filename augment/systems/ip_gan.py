@@ -33,6 +33,7 @@ source's as far as the code keeps them apart from expression.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -49,6 +50,7 @@ from augment.code_networks import (
     resnet34_features,
 )
 from augment.networks import Opinion, PatchCritic, Retouched, augment_for_critic
+from augment.ranks import drawn, mean_over_ranks
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -253,8 +255,8 @@ class ExpressionCodes(nn.Module):
     def learn(self, codes: Tensor, conditions: Tensor) -> None:
         """Take in attribute codes (N, L) of faces that show conditions (N, K)."""
         with torch.autocast(codes.device.type, enabled=False):
-            share = conditions.sum(0)
-            now = conditions.T @ codes.float() / share.clamp_min(1e-6)[:, None]
+            share = mean_over_ranks(conditions.sum(0))
+            now = mean_over_ranks(conditions.T @ codes.float()) / share.clamp_min(1e-6)[:, None]
         moved = torch.where(self.known[:, None], torch.lerp(now, self.means, self.decay), now)
         self.means.copy_(torch.where(share[:, None] > 0, moved, self.means))
         self.known |= share > 0
@@ -425,7 +427,7 @@ class IPGAN(Translator):
         person = self.identity(batch.faces)
         mean, log_variance = self.attributes(attribute_faces)
         # Printed is z = mean + r exp(e), which does not fit the printed divergence: there exp(e) is the variance.
-        code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        code = mean + (0.5 * log_variance).exp() * drawn(torch.randn, mean.shape, device=mean.device)
         seen = person
         if not self.settings.rebuilding_identity:
             seen = Person(person.code.detach(), person.logits, [level.detach() for level in person.maps])
@@ -446,7 +448,7 @@ class IPGAN(Translator):
         """Cross-entropy of who faces are (N, most_people), subjects (N,), -1 where unknown; those do not count."""
         nobody = torch.arange(logits.shape[1], device=logits.device) >= self.people
         each = F.cross_entropy(logits.float().masked_fill(nobody, -1e4), subjects.clamp_min(0), reduction="none")
-        return _mean_of(each, subjects >= 0)
+        return losses.mean_of_counted(each, subjects >= 0)
 
     def judge_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real attribute faces from recombined ones, and people from one another."""
@@ -478,7 +480,7 @@ class IPGAN(Translator):
         def judge(faces: Tensor) -> Tensor:
             named = self.classifier(faces).logits.log_softmax(1).gather(1, subjects.clamp_min(0)[:, None])[:, 0]
             # One sign for each face, drawn evenly: on average the penalty is the sum of the two squared gradients.
-            sign = torch.randint(0, 2, named.shape, device=named.device) * 2 - 1
+            sign = drawn(partial(torch.randint, 0, 2), named.shape, device=named.device) * 2 - 1
             opinion = self._opinion(faces, batch.conditions)
             real = opinion.patches.float().mean((1, 2, 3))
             if opinion.fine is not None:
@@ -511,7 +513,7 @@ class IPGAN(Translator):
             "kl": losses.kl_to_standard_normal(mean, log_variance),
             "pixel": (share * losses.half_squared_distance(made, partners)).mean(),
             "feature": (feature_share * losses.half_squared_distance(self._matched(opinion), look)).mean(),
-            "person": _mean_of(losses.half_squared_distance(shown, who), subjects >= 0),
+            "person": losses.mean_of_counted(losses.half_squared_distance(shown, who), subjects >= 0),
         }
         terms = {name: term / batch.faces[0].numel() for name, term in terms.items()}
         terms["recognition"] = self.recognition_loss(person.logits, subjects)
@@ -544,11 +546,6 @@ class IPGAN(Translator):
             loss = loss + ramp * (cost + s.mask_smoothness_weight * terms["mask_smoothness"])
         terms["change"] = F.l1_loss(made.detach().float(), batch.faces)
         return loss, terms
-
-
-def _mean_of(each: Tensor, counted: Tensor) -> Tensor:
-    """Mean of the numbers (N,) that count (N,), 0 where none does."""
-    return (each * counted).sum() / counted.sum().clamp_min(1)
 
 
 def _shown(batch: Batch) -> Tensor:

@@ -378,7 +378,7 @@ class LSSL(Translator):
         each = (heat - wanted).square().mean((1, 2, 3)) + 0.1 * F.cross_entropy(
             parts.float(), regions, reduction="none"
         ).mean((1, 2))
-        loss = (each * known).sum() / known.sum().clamp_min(1)
+        loss = losses.mean_of_counted(each, known)
         return loss, {"landmarks": loss}
 
     def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from augment.checkpoints import settings_from
+from augment.devices import Machines
 from augment.folders import load_faces
 from augment.systems import get_system
 from augment.training import Conditions, TrainingSettings, train
@@ -37,6 +38,7 @@ class Options:
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
     training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
+    machines: Annotated[Machines, tyro.conf.arg(name="")] = field(default_factory=Machines)
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
     restart: bool = False
     """Throw away what the run folder holds, and begin anew."""
@@ -56,6 +58,7 @@ def run(options: Options) -> None:
         *(faces, options.out, options.system, settings, options.training),
         restart=options.restart,
         conditions=options.conditions,
+        machines=options.machines,
     )
     samples = sorted((options.out / "samples").glob("*.png"))
     data = options.data if options.conditions == "labels" else "LABELLED"
