@@ -192,10 +192,19 @@ class Retouch(nn.Module):
         light, colour = self.paint(features).chunk(2, 1)
         # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth.
         around = 2 * (side // 16) + 1
-        hue = moved - moved.mean(1, keepdim=True)
-        hue = F.avg_pool2d(hue, around, 1, around // 2, count_include_pad=False)
+        hue = mean_around(moved - moved.mean(1, keepdim=True), around)
         paint = enlarged(torch.tanh(light), side) + enlarged(2 * torch.sigmoid(colour), side) * hue
         return Retouched((1 - mask) * moved + mask * paint, flow, mask)
+
+
+def mean_around(maps: Tensor, side: int) -> Tensor:
+    """Mean over the square of an odd side, pixels, around every pixel of (N, C, H, W), as far as it is in the picture.
+
+    Along one direction, then along the other, and laid out channel by channel: a fraction of the work.
+    """
+    reach = side // 2
+    along = F.avg_pool2d(maps.contiguous(), (side, 1), 1, (reach, 0), count_include_pad=False)
+    return F.avg_pool2d(along, (1, side), 1, (0, reach), count_include_pad=False)
 
 
 def enlarged(maps: Tensor, side: int) -> Tensor:

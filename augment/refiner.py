@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks, losses
-from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, tile
+from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, mean_around, tile
 from augment.systems import Batch, Phase, Progress, SystemInfo, Translator
 from augment.systems.lssl import LandmarkNetwork
 from emoaug import EmoaugError
@@ -131,11 +131,8 @@ def flat_light(faces: Tensor) -> Tensor:
     light = F.avg_pool2d(faces.float().mean(1, keepdim=True), 2)
     side = 2 * (light.shape[-1] // 8) + 1
 
-    def around(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
-
-    difference = light - around(light)
-    return difference / (around(difference.square()) + 1e-3).sqrt()
+    difference = light - mean_around(light, side)
+    return difference / (mean_around(difference.square(), side) + 1e-3).sqrt()
 
 
 class Refiner(Translator):

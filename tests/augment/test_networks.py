@@ -1,6 +1,6 @@
 import torch
 
-from augment.networks import PatchCritic, ResidualBlock, Retouch, UpStage, augment_for_critic, tile, warp
+from augment.networks import PatchCritic, ResidualBlock, Retouch, UpStage, augment_for_critic, mean_around, tile, warp
 
 
 def test_warp_by_whole_pixels_moves_the_picture():
@@ -17,6 +17,15 @@ def test_warp_by_what_is_no_number_does_not_take_the_process_down():
     flow = torch.full((2, 2, 8, 8), float("nan"), requires_grad=True)
     warp(faces, flow).sum().backward()
     assert faces.grad.shape == faces.shape
+
+
+def test_the_mean_around_a_pixel_leaves_out_what_is_outside_the_picture():
+    maps = torch.rand(2, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    around = mean_around(maps, 5)
+    assert around.shape == maps.shape
+    for y, x in ((0, 0), (3, 3), (5, 1)):
+        square = maps[:, :, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
+        torch.testing.assert_close(around[:, :, y, x], square.mean((2, 3)))
 
 
 def test_critic_augmentation_varies_samples_and_passes_gradients():

@@ -1,0 +1,101 @@
+"""StarGAN's training as published, the reference for the speed of ours: plain loops, float32, one update after another.
+
+The published critic and objective stand here once: `published_loop` runs them as the paper's authors describe it, and
+`TrainableStarGAN` gives the same to our trainer.
+
+Source: Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation",
+CVPR 2018, table 5, equations 4 to 6, section 5.3 and appendix 7.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment.losses import gradient_penalty
+from augment.systems import Batch, Phase, Progress
+from augment.training_data import TrainingFaces
+from benchmarks.stargan import StarGAN, StarGANSettings
+
+GENERATOR_EVERY = 5
+BETAS = (0.5, 0.999)
+
+
+class StarGANCritic(nn.Module):
+    """Six halvings from 64 to 2048 channels; faces (N, 3, S, S) to patches (N, 1, S/64, S/64) and logits (N, K)."""
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for level in range(6):
+            layers += [nn.Conv2d(channels, 64 * 2**level, 4, 2, 1), nn.LeakyReLU(0.01)]
+            channels = 64 * 2**level
+        self.layers = nn.Sequential(*layers)
+        self.patches = nn.Conv2d(channels, 1, 3, 1, 1, bias=False)
+        self.classes = nn.Conv2d(channels, classes, size // 64, bias=False)
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge faces."""
+        features = self.layers(faces)
+        return self.patches(features), self.classes(features).flatten(1)
+
+
+class TrainableStarGAN(StarGAN):
+    """StarGAN with its critic and its objective."""
+
+    def __init__(self, condition_names: tuple[str, ...], settings: StarGANSettings | None = None) -> None:
+        super().__init__(condition_names, settings)
+        self.critic = StarGANCritic(self.size, len(condition_names))
+
+    def phases(self) -> list[Phase]:
+        """One update of the critic in every step, one of the generator in every fifth."""
+        return [
+            Phase("critic", [self.critic], self.critic_loss, betas=BETAS),
+            Phase("generator", [self.generator], self.generator_loss, every=GENERATOR_EVERY, betas=BETAS),
+        ]
+
+    def critic_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Equation 5, with the Wasserstein distance of equation 4 and its penalty, weight 10."""
+        with torch.no_grad():
+            made = self.translate(batch.faces, batch.targets)
+        real, classes = self.critic(batch.faces)
+        distance = self.critic(made)[0].mean() - real.mean()
+        named = F.cross_entropy(classes, batch.conditions.argmax(1))
+        penalty = gradient_penalty(lambda faces: self.critic(faces)[0], batch.faces, made)
+        return distance + named + 10 * penalty, {"critic": distance, "penalty": penalty}
+
+    def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Equation 6, reconstruction with weight 10."""
+        made = self.translate(batch.faces, batch.targets)
+        real, classes = self.critic(made)
+        named = F.cross_entropy(classes, batch.targets.argmax(1))
+        back = F.l1_loss(self.translate(made, batch.conditions), batch.faces)
+        return named + 10 * back - real.mean(), {"cycle_face": back}
+
+
+def published_loop(network: TrainableStarGAN, data: TrainingFaces, batch_size: int) -> Iterator[tuple[str, Tensor]]:
+    """Train for ever; after every update its name, `critic` or `generator`, and the loss.
+
+    Faces are flipped and not varied otherwise, as in the source, and lie in memory, so that reading costs nothing.
+    """
+    critic = torch.optim.Adam(network.critic.parameters(), 1e-4, BETAS)
+    generator = torch.optim.Adam(network.generator.parameters(), 1e-4, BETAS)
+    draws, step = torch.Generator().manual_seed(0), 0
+    device = next(network.parameters()).device
+    while True:
+        batch = data.batch(draws, batch_size, 0.0).to(device)
+        updates = [("critic", critic, network.critic_loss)]
+        if (step + 1) % GENERATOR_EVERY == 0:
+            updates.append(("generator", generator, network.generator_loss))
+        for name, optimizer, objective in updates:
+            critic.zero_grad()
+            generator.zero_grad()
+            loss = objective(batch, Progress(step, 1))[0]
+            loss.backward()
+            optimizer.step()
+            yield name, loss
+        step += 1

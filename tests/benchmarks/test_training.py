@@ -1,0 +1,53 @@
+"""The benchmark of training: what it compares is alike, and what it measures adds up."""
+
+import json
+
+import pytest
+import torch
+
+from augment.systems import Progress, get_system
+from benchmarks.stargan import StarGANSettings
+from benchmarks.stargan_training import TrainableStarGAN, published_loop
+from benchmarks.training import EXPRESSIONS, PUBLISHED, Options, as_large_as_stargan, main, noise, parameters
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_lssl_is_made_as_large_as_stargan(size):
+    with torch.device("meta"):
+        reference = parameters(TrainableStarGAN(EXPRESSIONS, StarGANSettings(size)))
+        ours = parameters(get_system("lssl")(EXPRESSIONS, as_large_as_stargan(size)))
+    assert reference["generator"] == pytest.approx(8.4e6, rel=0.01)
+    assert ours["encoder"] + ours["decoder"] == pytest.approx(reference["generator"], rel=0.12)
+    assert ours["critic"] == pytest.approx(reference["critic"], rel=0.12)
+
+
+def test_the_published_loop_updates_the_critic_five_times_as_often():
+    torch.manual_seed(0)
+    network = TrainableStarGAN(EXPRESSIONS, StarGANSettings(64))
+    network.generator = torch.nn.Conv2d(3 + len(EXPRESSIONS), 3, 1)  # the large one would take long
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    updates = published_loop(network, noise(64, people=2), batch_size=1)
+    names = [next(updates)[0] for _ in range(6)]
+    assert names == ["critic"] * 5 + ["generator"]
+    assert not any(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_stargan_s_penalty_is_in_its_critic_s_loss():
+    network = TrainableStarGAN(EXPRESSIONS, StarGANSettings(64))
+    network.generator = torch.nn.Conv2d(3 + len(EXPRESSIONS), 3, 1)
+    batch = noise(64, people=2).batch(torch.Generator().manual_seed(0), 2, 0.0)
+    loss, terms = network.critic_loss(batch, Progress(0, 1))
+    named = torch.nn.functional.cross_entropy(network.critic(batch.faces)[1], batch.conditions.argmax(1))
+    torch.testing.assert_close(loss, terms["critic"] + named + 10 * terms["penalty"])
+
+
+def test_milliseconds_of_the_phases_add_up(tmp_path, capsys):
+    out = tmp_path / "training.json"
+    main(Options(out, systems=("reggan",), size=32, batch_size=2, steps=1, reference_size=0, repeat=1))
+    rows = json.loads(out.read_text())["rows"]
+    assert rows[0]["system"] == "reggan"
+    assert rows[0]["precision"] == "32-true"
+    parts = rows[0]["milliseconds"]
+    assert {"critic", "penalty", "generator", "rest"} == parts.keys()
+    assert sum(parts.values()) == pytest.approx(1000 / rows[0]["steps_a_second"], rel=1e-6)
+    assert PUBLISHED not in capsys.readouterr().out
