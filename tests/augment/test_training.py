@@ -21,7 +21,7 @@ from augment.measured_conditions import measured_conditions
 from augment.pictures import decode_picture, read_picture
 from augment.samples import to_pictures
 from augment.systems import get_system
-from augment.training import TrainingSettings, train
+from augment.training import Trainer, TrainingSettings, train
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 
@@ -108,6 +108,27 @@ def test_a_killed_run_ends_with_the_same_weights_and_files(faces, tmp_path):
     assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "killed" / "log.jsonl").read_text()
 
 
+def test_a_state_laid_out_in_another_way_goes_on_alike(faces, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, learning_rate=1e-4)
+    train(faces, tmp_path / "whole", "lssl", SYSTEM, settings)
+    step = Trainer._one_step
+
+    def stopped(self):
+        if self.step == 8:
+            raise KeyboardInterrupt
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_one_step", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(faces, tmp_path / "parts", "lssl", SYSTEM, settings)
+    monkeypatch.setattr("augment.training.MOST_CHANNELS_LAST", 0)
+    train(faces, tmp_path / "parts", "lssl", SYSTEM, settings)
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    difference = torch.cat([(whole[name] - parts[name]).abs().flatten() for name in whole])
+    assert difference.mean() < 1e-6
+
+
 def test_a_finished_run_does_nothing_and_another_is_refused(faces, tmp_path, capsys):
     train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
@@ -137,8 +158,6 @@ def test_a_run_away_loss_stops_with_a_message_and_keeps_the_last_good_checkpoint
         train(faces, tmp_path / "wild", "lssl", SYSTEM, replace(SETTINGS, learning_rate=1e6))
     assert not (tmp_path / "wild" / "checkpoint").exists()
     # Good for four steps, then wild: the checkpoint of the fourth step stays.
-    from augment.training import Trainer
-
     real_step = Trainer._one_step
 
     def spoiled(self):
