@@ -21,6 +21,7 @@ def test_lssl_is_made_as_large_as_stargan(size):
     assert ours["critic"] == pytest.approx(reference["critic"], rel=0.12)
 
 
+@pytest.mark.slow
 def test_the_published_loop_updates_the_critic_five_times_as_often():
     torch.manual_seed(0)
     network = TrainableStarGAN(EXPRESSIONS, StarGANSettings(64))
