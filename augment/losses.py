@@ -71,9 +71,17 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
+def count_of(counted: Tensor) -> Tensor:
+    """How many samples count, `counted` (N,) being true, where sums are over samples: 1 or more.
+
+    Of processes that share a batch, the mean of their counts, so that the mean of their quotients is the whole's.
+    """
+    return mean_over_ranks(counted.sum().float()).clamp_min(least_count())
+
+
 def mean_of_counted(each: Tensor, counted: Tensor) -> Tensor:
     """Mean of the values (N,) whose `counted` (N,) is true, over the whole batch; 0 where none is."""
-    return (each * counted).sum() / mean_over_ranks(counted.sum().float()).clamp_min(least_count())
+    return (each * counted).sum() / count_of(counted)
 
 
 def soft_cross_entropy(logits: Tensor, condition: Tensor) -> Tensor:

@@ -527,7 +527,7 @@ class IPGAN(Translator):
         if s.pair_weight > 0:
             counted = paired.view(-1, 1, 1, 1)
             pair = losses.blurred_l1(made.float() * counted, partners * counted, 2)
-            terms["pair"] = pair * len(paired) / paired.sum().clamp_min(1)
+            terms["pair"] = pair * len(paired) / losses.count_of(paired)
             loss = loss + s.pair_weight * terms["pair"]
         if s.attribute_weight > 0:
             terms["attribute"] = losses.soft_cross_entropy(opinion.attributes.float(), _shown(batch))

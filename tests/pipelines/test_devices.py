@@ -73,8 +73,8 @@ def test_two_processes_log_what_one_logs_and_one_of_them_writes(folder):
         assert other == pytest.approx(line, rel=1e-3, abs=1e-4)
     assert {p.name for p in (folder / "one").iterdir()} == {p.name for p in (folder / "two").iterdir()}
     weights = [torch.load(folder / run / "state" / "state.pt", weights_only=True)["weights"] for run in ("one", "two")]
-    for name, value in weights[0].items():
-        assert (value - weights[1][name]).abs().mean() < 1e-4, name
+    differences = torch.cat([(value - weights[1][name]).abs().flatten() for name, value in weights[0].items()])
+    assert differences.mean() < 1e-5
 
 
 @pytest.mark.slow
