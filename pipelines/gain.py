@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from augment.checkpoints import read_config
 from augment.devices import choose_device, one_thread
 from augment.folders import FaceTable, read_faces
 from augment.pictures import write_bytes, write_text
@@ -68,6 +69,8 @@ def run_gain(
         "vocabulary": list(loaded.faces.vocabulary),
         "faces": loaded.sha256(),
     }
+    if any(PRETRAINED in get_arm(name).sources for name in settings.arms):
+        identity |= {"weights": read_config(settings.weights)["weights_sha256"]}
     before = read_run(out, KIND)
     if before is not None:
         check_same_run(out, before, identity)

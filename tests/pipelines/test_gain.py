@@ -93,7 +93,9 @@ def test_pretrained_weights_change_training_faces_that_need_no_label(run, tmp_pa
     made = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-1-pretrained")
     assert len(set(made.table.source_file)) > 2
     assert set(made.table.checkpoint_sha256.dropna()) == {weights_sha256(load_translator(DEFAULT))}
-    assert "cannot be seen here" in json.loads((tmp_path / "out" / "run.json").read_text())["notes"][-1]
+    run_file = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert "cannot be seen here" in run_file["notes"][-1]
+    assert run_file["identity"]["weights"] == weights_sha256(load_translator(DEFAULT))
 
 
 def test_pretrained_weights_that_know_no_class_are_refused(run, tmp_path):
