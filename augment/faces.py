@@ -36,19 +36,22 @@ EYES = ((0.34, 0.365), (0.66, 0.365))
 """Where the centres of the eyes go, as seen from left to right; x and y as shares of the aligned picture's side."""
 PHILTRUM = (0.5, 0.633)
 """Where the philtrum goes; the mouth of a calm, average face is then at y = 0.71 and its chin at 0.95."""
+_ALIGNED_WITHIN = 0.05
+"""Share of the picture's side by which an aligned face is off these places at most."""
 
 
 def anchor_points(landmarks: np.ndarray) -> np.ndarray:
-    """Reduce a face mesh to the three points that alignment holds fast.
+    """Reduce face meshes to the three points that alignment holds fast.
 
     Args:
-        landmarks: the mesh, (478, 2 or 3), pixels.
+        landmarks: one mesh or more, (..., 478, 2 or 3), pixels or any other unit.
 
     Returns:
-        x, y of the left eye, the right eye (as seen in the picture) and the philtrum, (3, 2) float64, pixels.
+        x, y of the left eye, the right eye (as seen in the picture) and the philtrum, (..., 3, 2) float64, in the same
+        unit.
     """
-    points = np.asarray(landmarks, np.float64)[:, :2]
-    return np.stack([points[list(part)].mean(0) for part in (_LEFT_EYE, _RIGHT_EYE, _PHILTRUM)])
+    points = np.asarray(landmarks, np.float64)[..., :2]
+    return np.stack([points[..., list(part), :].mean(-2) for part in (_LEFT_EYE, _RIGHT_EYE, _PHILTRUM)], -2)
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -236,6 +239,19 @@ def read_measures(folder: Path, file_names: Sequence[str]) -> FaceMeasures | Non
             return FaceMeasures(landmarks, blendshapes, stored["blendshape_names"], pose)
     except Exception as error:  # damaged archives raise anything from zlib.error to MemoryError
         raise EmoaugError(f"{path}: not readable as face measures ({error}). Delete it, or align again.") from error
+
+
+def lie_aligned(landmarks: np.ndarray) -> bool:
+    """Whether faces lie where `emoaug align` puts them, by their eyes and philtrum.
+
+    They do when half of all faces are off by at most 0.05 of the picture's side, on average over the three points.
+    Aligned photographs are off by 0.01 (posed) to 0.04 (with half profiles, which no similarity puts in place).
+
+    Args:
+        landmarks: meshes in their pictures as in `FaceMeasures`, (N, 478, 3); those with NaN count as not aligned.
+    """
+    off = np.linalg.norm((anchor_points(landmarks) + 1) / 2 - np.array([*EYES, PHILTRUM]), axis=-1).mean(-1)
+    return bool(2 * np.count_nonzero(off <= _ALIGNED_WITHIN) >= max(1, len(off)))
 
 
 def _rows(stored: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -129,7 +129,7 @@ def fit(
         classes,
         replace(
             settings.classifier,
-            recipe=arm.recipe,
+            recipe="classical-wide" if arm.recipe == "classical" and not data.aligned else arm.recipe,
             mixing=arm.mixing,
             class_balanced=settings.classifier.class_balanced or arm.oversample,
             learning_rate=candidate["learning_rate"],

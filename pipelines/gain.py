@@ -81,6 +81,11 @@ def run_gain(
     if GEOMETRY in arms and (loaded.blendshapes is None or loaded.tested_blendshapes is None):
         arms.remove(GEOMETRY)
         notes.append("The faces have no blendshapes, so the arm geometry is left out; emoaug align measures them.")
+    if not loaded.aligned:
+        notes.append(
+            "The faces are not aligned, so the recipe classical moves them four times as far as it would aligned ones; "
+            "classifiers need fewer labels for faces from emoaug align."
+        )
     notes += filter(None, [loaded.left_out(folds[0][1], settings)])
     if any(PRETRAINED in get_arm(name).sources for name in arms):
         notes.append(

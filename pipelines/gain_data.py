@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from augment.duplicates import duplicate_groups, fingerprints
-from augment.faces import read_measures
+from augment.faces import FaceMeasures, lie_aligned, read_measures
 from augment.folders import FaceTable, drop_unreadable, load_faces
 from emoaug import EmoaugError
 from pipelines.splits import Fold, groups_of, limit_labels, make_folds, other_dataset, published_split, real_rows
@@ -40,6 +40,8 @@ class GainData:
     """What MediaPipe measured on the faces that train, (N, 52), NaN where no face was found; None if nothing is."""
     tested_blendshapes: np.ndarray | None
     """The same of the faces that test, (M, 52)."""
+    aligned: bool
+    """Whether the faces that train lie where `emoaug align` puts them."""
     notes: tuple[str, ...]
     """What was left out of the other dataset, one sentence each."""
 
@@ -73,9 +75,13 @@ class GainData:
         prints = fingerprints(pictures)
         groups = groups_of(everybody, duplicate_groups(prints))
         both = [(values[: len(faces)], values[-len(tested) :]) for values in (groups, prints.digests)]
-        measured = [_blendshapes(table) for table in tables]
+        measures = [read_measures(table.root, list(table.table.file_name)) for table in tables]
+        measured = [_blendshapes(table) for table in measures]
+        aligned = measures[0] is not None and lie_aligned(measures[0].landmarks)
         (ours, theirs), digests = both
-        return cls(faces, pixels, ours, tested, tested_pixels, theirs, *digests, measured[0], measured[-1], notes)
+        return cls(
+            faces, pixels, ours, tested, tested_pixels, theirs, *digests, measured[0], measured[-1], aligned, notes
+        )
 
     def folds(self, settings: GainSettings) -> list[tuple[int, Fold]]:
         """The folds of every seed: a seed and a fold each."""
@@ -117,7 +123,7 @@ class GainData:
 
     def sha256(self) -> str:
         """A hash of everything that decides a trial: pictures, labels, people, splits, measures."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"" if self.aligned else b"not aligned")
         trains = self.faces, self.pixels, self.blendshapes
         tests = self.tested, self.tested_pixels, self.tested_blendshapes
         for faces, pixels, blendshapes in (trains, tests):
@@ -127,8 +133,7 @@ class GainData:
         return digest.hexdigest()
 
 
-def _blendshapes(faces: FaceTable) -> np.ndarray | None:
-    measures = read_measures(faces.root, list(faces.table.file_name))
+def _blendshapes(measures: FaceMeasures | None) -> np.ndarray | None:
     return None if measures is None or not np.isfinite(measures.blendshapes).any() else measures.blendshapes
 
 

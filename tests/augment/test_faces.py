@@ -14,6 +14,7 @@ from augment.faces import (
     align_picture,
     anchor_points,
     centre_matrix,
+    lie_aligned,
     read_measures,
     similarity,
     transform_landmarks,
@@ -192,6 +193,17 @@ def test_measures_come_back_in_the_order_asked_and_nan_where_there_are_none(tmp_
     for array in (read.landmarks, read.blendshapes, read.pose):
         assert np.isnan(array[1]).all()
         assert array.dtype == np.float32
+
+
+def test_faces_lie_aligned_when_most_of_them_are_where_alignment_puts_them():
+    faces = [mesh(np.random.default_rng(seed)) for seed in range(6)]
+    aligned = np.stack([transform_landmarks(face, align_matrix(face, 64), 64) for face in faces])
+    assert lie_aligned(aligned)
+    moved = aligned + np.array([0.12, 0, 0])
+    for wrong in (moved, 1.4 * aligned, np.full_like(aligned, np.nan), aligned[:0]):
+        assert not lie_aligned(wrong)
+    assert lie_aligned(np.concatenate([aligned[:3], np.full_like(aligned[:3], np.nan)]))
+    assert not lie_aligned(np.concatenate([aligned[:2], moved[2:]]))
 
 
 def test_measures_of_a_folder_without_any_are_none(tmp_path):

@@ -153,6 +153,18 @@ def test_erasing_leaves_the_promised_share_of_faces_whole() -> None:
     assert touched.float().mean() == pytest.approx(0.25, abs=0.04)
 
 
+def test_faces_that_are_not_aligned_are_moved_further() -> None:
+    bars = torch.full((256, 3, 33, 33), -1.0)
+    bars[:, :, 15:18] = 1.0
+
+    def kept(recipe: str) -> float:
+        """How much of the bar the mean of all faces still has where it was."""
+        rows = augment_batch(bars, recipe, seeded()).mean((0, 1, 3))
+        return float(rows[15:18].mean() - rows.mean())
+
+    assert kept("classical") > 1.5 * kept("classical-wide") > 0
+
+
 def test_an_unknown_recipe_is_refused_with_the_choices() -> None:
     with pytest.raises(EmoaugError, match="classical"):
         augment_batch(noise(), "strong", seeded())

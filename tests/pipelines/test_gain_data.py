@@ -108,3 +108,4 @@ def test_what_decides_a_trial_is_in_the_hash(drawn):
     assert data.sha256() == GainData.load(drawn, None, None).sha256()
     assert replace(data, pixels=data.pixels + 1).sha256() != data.sha256()
     assert replace(data, blendshapes=data.blendshapes + 1).sha256() != data.sha256()
+    assert replace(data, aligned=not data.aligned).sha256() != data.sha256()
