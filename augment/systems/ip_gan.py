@@ -125,12 +125,12 @@ class IPGANSettings:
     """Weight of looking real to the critic; the paper has no such term for the generator."""
     flow_weight: float = 0.3
     """Weight of the unevenness of the motion, for `composed` output."""
-    mask_weight: float = 0.003
+    mask_weight: float = 0.001
     """Weight of the share of the face that is painted over, for `composed` output."""
-    mask_smoothness_weight: float = 0.08
+    mask_smoothness_weight: float = 0.03
     """Weight of the unevenness of that share, for `composed` output."""
     ramp: float = 0.2
-    """Share of the run over which the distance in pixels and what retouching costs rise to their weights. At full
+    """Share of the run over which the distances in pixels, and what retouching costs, rise to their weights. At full
     weight from the start they hold a generator that begins at the identity face there."""
     mean_decay: float = 0.95
     """What the mean attribute code of an expression keeps in a step."""
@@ -528,7 +528,7 @@ class IPGAN(Translator):
             counted = paired.view(-1, 1, 1, 1)
             pair = losses.blurred_l1(made.float() * counted, partners * counted, 2)
             terms["pair"] = pair * len(paired) / losses.count_of(paired)
-            loss = loss + s.pair_weight * terms["pair"]
+            loss = loss + ramp * s.pair_weight * terms["pair"]
         if s.attribute_weight > 0:
             terms["attribute"] = losses.soft_cross_entropy(opinion.attributes.float(), _shown(batch))
             loss = loss + s.attribute_weight * terms["attribute"]

@@ -89,7 +89,7 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
     for step, share in ((0, 0.0), (1, 0.5)):
         torch.manual_seed(2)
         loss, terms = translator.generator_loss(make_batch(), Progress(step, 10))
-        rising = ("pixel", "flow", "mask", "mask_smoothness")
+        rising = ("pixel", "pair", "flow", "mask", "mask_smoothness")
         expected = sum(weight * terms[name] * (share if name in rising else 1) for name, weight in weights.items())
         torch.testing.assert_close(loss, expected)
 
