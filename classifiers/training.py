@@ -1,7 +1,7 @@
 """Train one expression classifier in a fixed number of steps; the same seed gives the same classifier on a CPU."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -62,7 +62,8 @@ def train_classifier(
     settings: ClassifierSettings | None = None,
     seed: int = 0,
     extra: tuple[Faces, Labels] | None = None,
-    extra_share: float = 0.5,
+    extra_share: float = 0.3,
+    extra_first: float = 0.4,
     device: str = "cpu",
     progress: bool = True,
 ) -> Classifier:
@@ -77,7 +78,8 @@ def train_classifier(
         settings: network and schedule; None takes the defaults.
         seed: of the first weights, the batches, the augmentation and the dropout.
         extra: synthetic faces of the same size and their labels. The number and the size of the updates stay.
-        extra_share: share of every batch that comes from ``extra``, in [0, 1].
+        extra_share: share of a batch that comes from ``extra``, in [0, 1].
+        extra_first: share of the updates, at the beginning, whose faces all come from ``extra``, in [0, 1].
         device: "cpu", "auto" (a GPU if there is one), or a device of torch.
         progress: show a progress bar.
 
@@ -85,7 +87,7 @@ def train_classifier(
         EmoaugError: for settings, faces or labels that do not fit, or when the loss is no longer a finite number.
     """
     settings = ClassifierSettings() if settings is None else settings
-    _check_settings(settings, extra_share)
+    _check_settings(settings, {"extra_share": extra_share, "extra_first": extra_first})
     sources = [_check_faces(faces, labels, classes, "faces")]
     if extra is not None:
         sources.append(_check_faces(*extra, classes, "extra faces"))
@@ -99,7 +101,10 @@ def train_classifier(
         if target.type == "cuda":
             torch.cuda.manual_seed(seed)
         network = build_network(settings.network, classes, settings.weights, settings.input_size).to(target)
-        _fit(network, sources, classes, settings, seed, extra_share, target, progress)
+        alone = round(settings.steps * extra_first)
+        made = [settings.batch_size] * alone
+        made += [round(settings.batch_size * extra_share)] * (settings.steps - alone)
+        _fit(network, sources, classes, settings, seed, made, target, progress)
     return Classifier(
         network, classes, settings.network, settings.input_size, training=asdict(settings) | {"seed": seed}
     )
@@ -118,25 +123,20 @@ def resolve_device(device: str) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if device == "cuda" else target
 
 
-def draw_batches(labels: Tensor, batch_size: int, class_balanced: bool, generator: Generator) -> Iterator[Tensor]:
-    """Endless batches of face indices, each (batch_size,).
+def draw_batches(labels: Tensor, sizes: Iterable[int], class_balanced: bool, generator: Generator) -> Iterator[Tensor]:
+    """Batches of face indices, (size,) int64 for each of the sizes, 0 or more.
 
     Every face comes once before any comes twice, within its class if balanced. In a balanced batch the classes differ
     by at most two faces, and which are ahead changes from batch to batch.
     """
-    if batch_size == 0:
-        empty = torch.empty(0, dtype=torch.int64)
-        while True:
-            yield empty
+    drawn: Iterator[int] = _deal(torch.arange(len(labels)), generator)
     if class_balanced:
         present = labels.unique()
         decks = [_deal((labels == label).nonzero().flatten(), generator) for label in present]
         turns = _deal(torch.arange(len(present)), generator)
-        while True:
-            yield torch.tensor([next(decks[next(turns)]) for _ in range(batch_size)])
-    deck = _deal(torch.arange(len(labels)), generator)
-    while True:
-        yield torch.tensor([next(deck) for _ in range(batch_size)])
+        drawn = (next(decks[turn]) for turn in turns)
+    for size in sizes:
+        yield torch.tensor([next(drawn) for _ in range(size)], dtype=torch.int64)
 
 
 def _deal(cards: Tensor, generator: Generator) -> Iterator[int]:
@@ -151,18 +151,17 @@ def _fit(
     classes: int,
     settings: ClassifierSettings,
     seed: int,
-    extra_share: float,
+    made: list[int],
     device: torch.device,
     progress: bool,
 ) -> None:
-    """Run the updates; the network is trained in place."""
-    shares = [settings.batch_size]
+    """Run the updates, with as many synthetic faces in each as `made` says; the network is trained in place."""
+    sizes = [[settings.batch_size] * settings.steps]
     if len(sources) == 2:
-        synthetic = round(settings.batch_size * extra_share)
-        shares = [settings.batch_size - synthetic, synthetic]
+        sizes = [[settings.batch_size - count for count in made], made]
     batches = [
-        draw_batches(labels, share, settings.class_balanced, Generator().manual_seed(seed + 1000003 * place))
-        for place, ((_, labels), share) in enumerate(zip(sources, shares, strict=True))
+        draw_batches(labels, counts, settings.class_balanced, Generator().manual_seed(seed + 1000003 * place))
+        for place, ((_, labels), counts) in enumerate(zip(sources, sizes, strict=True))
     ]
     draws = Generator(device).manual_seed(seed)
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
@@ -211,7 +210,7 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
     ]
 
 
-def _check_settings(settings: ClassifierSettings, extra_share: float) -> None:
+def _check_settings(settings: ClassifierSettings, shares: Mapping[str, float]) -> None:
     check_recipe(settings.recipe, settings.mixing)
     for name, allowed in (("schedule", ("one-cycle", "cosine")), ("precision", ("32-true", "bf16-mixed"))):
         if getattr(settings, name) not in allowed:
@@ -225,8 +224,9 @@ def _check_settings(settings: ClassifierSettings, extra_share: float) -> None:
     for name in ("learning_rate", "weight_decay"):
         if not 0 <= getattr(settings, name) < math.inf:
             raise EmoaugError(f"{name} is {getattr(settings, name)}; it must be a finite number, at least 0")
-    if not 0 <= extra_share <= 1:
-        raise EmoaugError(f"extra_share is {extra_share}; it must lie in [0, 1]")
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise EmoaugError(f"{name} is {share}; it must lie in [0, 1]")
 
 
 def _check_faces(faces: Faces, labels: Labels, classes: int, what: str) -> tuple[Tensor, Tensor]:

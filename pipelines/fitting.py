@@ -138,6 +138,7 @@ def fit(
         seed=seed_from("classifier", fold.number, seed) % 2**32,
         extra=_together(extras),
         extra_share=candidate.get("synthetic_share", 0.0),
+        extra_first=settings.synthetic_first,
         device=choose_device(settings.training.device),
         progress=False,
     )

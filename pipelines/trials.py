@@ -48,7 +48,9 @@ class GainSettings:
     synthetic_factor: float = 3.0
     """Synthetic faces for each real training face, over all classes; every class gets as many."""
     synthetic_share: float = 0.3
-    """Share of every batch that is synthetic, in arms that have synthetic faces."""
+    """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`."""
+    synthetic_first: float = 0.4
+    """Share of a classifier's steps, at the beginning, that see synthetic faces alone."""
     simulated_per_class: int = 400
     """Rendered faces of each class, in the arms simulated and refined."""
     simulated_expressions: Literal["measured", "prototypes"] = "prototypes"
@@ -90,6 +92,8 @@ class GainSettings:
             raise EmoaugError(f"synthetic_factor is {self.synthetic_factor}; it is above 0")
         if not 0 < self.synthetic_share < 1:
             raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
+        if not 0 <= self.synthetic_first < 1:
+            raise EmoaugError(f"synthetic_first is {self.synthetic_first}; it is 0 or more and below 1")
 
     @property
     def label_counts(self) -> tuple[Labels, ...]:

@@ -86,7 +86,7 @@ class LSSLSettings:
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
-    mask_weight: float = 0.04
+    mask_weight: float = 0.01
     """Weight of the share of the face that is painted over, for `composed` output."""
     mask_smoothness_weight: float = 1.0
     """Weight of the unevenness of the painted share, for `composed` output: blotches fool a critic of few faces."""

@@ -1,6 +1,5 @@
 import dataclasses
 import math
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -84,7 +83,7 @@ def test_tensors_and_arrays_are_the_same_faces() -> None:
 
 def test_a_balanced_batch_has_every_class_equally_often() -> None:
     labels = torch.tensor([0] * 90 + [1] * 9 + [3])
-    batches = islice(draw_batches(labels, 10, True, Generator().manual_seed(0)), 30)
+    batches = draw_batches(labels, [10] * 30, True, Generator().manual_seed(0))
     counts = torch.stack([torch.bincount(labels[batch], minlength=4) for batch in batches])
     assert counts[:, 2].sum() == 0
     assert counts[:, [0, 1, 3]].min() >= 2
@@ -93,24 +92,41 @@ def test_a_balanced_batch_has_every_class_equally_often() -> None:
 
 
 def test_an_unbalanced_draw_shows_every_face_once_an_epoch() -> None:
-    batches = list(islice(draw_batches(torch.zeros(30, dtype=torch.int64), 10, False, Generator().manual_seed(0)), 6))
+    batches = list(draw_batches(torch.zeros(30, dtype=torch.int64), [10] * 6, False, Generator().manual_seed(0)))
     assert torch.cat(batches[:3]).sort().values.tolist() == list(range(30))
     assert torch.cat(batches[3:]).sort().values.tolist() == list(range(30))
     assert not torch.equal(torch.cat(batches[:3]), torch.cat(batches[3:]))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_the_share_of_synthetic_faces_is_kept_in_every_batch(share, monkeypatch) -> None:
+def test_batches_of_any_size_go_on_where_the_last_one_ended() -> None:
+    sizes = [3, 0, 7, 10, 5, 5]
+    batches = list(draw_batches(torch.zeros(30, dtype=torch.int64), sizes, False, Generator().manual_seed(0)))
+    assert [len(batch) for batch in batches] == sizes
+    assert torch.cat(batches).sort().values.tolist() == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("share", "first", "expected"),
+    [
+        (0.0, 0.0, [0] * 10),
+        (0.25, 0.0, [2] * 10),
+        (1.0, 0.0, [8] * 10),
+        (0.25, 0.4, [8] * 4 + [2] * 6),
+        (0.0, 1.0, [8] * 10),
+    ],
+)
+def test_every_batch_has_its_share_of_synthetic_faces(share, first, expected, monkeypatch) -> None:
     faces, labels = toy_faces()
     synthetic = np.full_like(faces, 255)
     seen = []
     network = build_network(classes=3)
     watch = network.features
     monkeypatch.setattr(type(network), "features", lambda _, batch: seen.append(batch.detach().clone()) or watch(batch))
-    settings = dataclasses.replace(QUICK, recipe="none")
-    train_classifier(faces, labels, 3, settings, extra=(synthetic, labels), extra_share=share, progress=False)
+    settings = dataclasses.replace(QUICK, recipe="none", steps=10)
+    extra = (synthetic, labels)
+    train_classifier(faces, labels, 3, settings, 0, extra, share, first, progress=False)
     counts = [int((batch == 1).all(dim=(1, 2, 3)).sum()) for batch in seen]
-    assert counts == [round(8 * share)] * settings.steps
+    assert counts == expected
     assert {len(batch) for batch in seen} == {8}
 
 

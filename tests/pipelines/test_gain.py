@@ -283,6 +283,7 @@ def test_a_synthetic_face_that_was_made_from_a_test_face_is_refused(run, column)
         ("arms", ("stargan",), "unknown arm"),
         ("arms", ("oversample",), "no-class-balanced"),
         ("synthetic_share", 1.0, "between 0 and 1"),
+        ("synthetic_first", 1.0, "below 1"),
         ("labels_per_class", ("5", "0"), "1 or more, or all"),
         ("labels_per_class", ("5,5",), "each number once"),
     ],
