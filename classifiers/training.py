@@ -62,8 +62,8 @@ def train_classifier(
     settings: ClassifierSettings | None = None,
     seed: int = 0,
     extra: tuple[Faces, Labels] | None = None,
-    extra_share: float = 0.3,
-    extra_first: float = 0.4,
+    extra_share: float = 0.2,
+    extra_first: float = 0.5,
     device: str = "cpu",
     progress: bool = True,
 ) -> Classifier:

@@ -47,9 +47,9 @@ class GainSettings:
     rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""
     synthetic_factor: float = 3.0
     """Synthetic faces for each real training face, over all classes; every class gets as many."""
-    synthetic_share: float = 0.3
+    synthetic_share: float = 0.2
     """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`."""
-    synthetic_first: float = 0.4
+    synthetic_first: float = 0.5
     """Share of a classifier's steps, at the beginning, that see synthetic faces alone."""
     simulated_per_class: int = 400
     """Rendered faces of each class, in the arms simulated and refined."""
