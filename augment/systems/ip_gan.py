@@ -50,7 +50,8 @@ from augment.code_networks import (
     resnet34_features,
 )
 from augment.networks import Opinion, PatchCritic, Retouched, augment_for_critic
-from augment.ranks import drawn, mean_over_ranks
+from augment.ranks import drawn
+from augment.recombination_networks import AttributeEncoder, ExpressionCodes, IdentityNetwork, Person
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -168,110 +169,6 @@ class IPGANSettings:
             raise EmoaugError(f"mean_decay is {self.mean_decay}; it is 0 to below 1")
 
 
-class Person(NamedTuple):
-    """Who faces are."""
-
-    code: Tensor
-    """(N, identity)."""
-    logits: Tensor
-    """Of the people of the training data, (N, most_people)."""
-    maps: list[Tensor]
-    """What a residual network saw after each halving, finest first."""
-
-
-class IdentityNetwork(nn.Module):
-    """Faces (N, 3, S, S) to who they are: the paper's I and C are each one of these.
-
-    Codes of the compact form have as much length as as many draws from the normal distribution have on average, so that
-    they stand beside attribute codes on equal terms.
-    """
-
-    def __init__(self, settings: IPGANSettings) -> None:
-        super().__init__()
-        s = settings
-        self.code: nn.Module | None = None
-        self.features, length = _features(s)
-        if s.networks == "residual":
-            self.code = nn.Linear(length, s.identity)
-        self.people = nn.Linear(s.identity, s.most_people)
-
-    def forward(self, faces: Tensor) -> Person:
-        """Recognise faces."""
-        maps: list[Tensor] = []
-        if self.code is not None and isinstance(self.features, FaceEncoder):
-            features, maps = self.features.read(faces)
-            code = F.normalize(self.code(features).float(), dim=1) * self.people.in_features**0.5
-        else:
-            code = self.features(faces)
-        return Person(code.float(), self.people(code).float(), maps)
-
-
-def _features(settings: IPGANSettings) -> tuple[nn.Module, int]:
-    """What turns faces into features (N, length), and that length."""
-    s = settings
-    if s.networks == "published":
-        return resnet34_features()
-    encoder = FaceEncoder(s.size, s.width, s.widest, s.depth)
-    return encoder, encoder.length
-
-
-class AttributeEncoder(nn.Module):
-    """Faces (N, 3, S, S) to mean and log variance of their attribute codes, (N, latent) each.
-
-    Where `expression_weight` asks for it, `expression` tells expressions (N, classes) by codes.
-    """
-
-    def __init__(self, settings: IPGANSettings, classes: int) -> None:
-        super().__init__()
-        self.features, length = _features(settings)
-        self.code = nn.Linear(length, 2 * settings.latent)
-        self.expression = nn.Linear(settings.latent, classes) if settings.expression_weight > 0 else None
-
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode faces."""
-        mean, log_variance = self.code(self.features(faces)).float().chunk(2, 1)
-        return mean, log_variance.clamp(-10, 10)
-
-
-class ExpressionCodes(nn.Module):
-    """Mean attribute codes of the training faces of each expression, and how to move a code to them.
-
-    Args:
-        classes: K.
-        latent: L.
-        decay: what a mean keeps when a batch has faces of its expression.
-    """
-
-    means: Tensor
-    known: Tensor
-
-    def __init__(self, classes: int, latent: int, decay: float) -> None:
-        super().__init__()
-        self.decay = decay
-        self.register_buffer("means", torch.zeros(classes, latent))
-        self.register_buffer("known", torch.zeros(classes, dtype=torch.bool))
-
-    @torch.no_grad()
-    def learn(self, codes: Tensor, conditions: Tensor) -> None:
-        """Take in attribute codes (N, L) of faces that show conditions (N, K)."""
-        with torch.autocast(codes.device.type, enabled=False):
-            share = mean_over_ranks(conditions.sum(0))
-            now = mean_over_ranks(conditions.T @ codes.float()) / share.clamp_min(1e-6)[:, None]
-        moved = torch.where(self.known[:, None], torch.lerp(now, self.means, self.decay), now)
-        self.means.copy_(torch.where(share[:, None] > 0, moved, self.means))
-        self.known |= share > 0
-
-    def move(self, codes: Tensor, conditions: Tensor) -> Tensor:
-        """Move codes (N, L) to the means of conditions (N, K) along the directions in which means differ, no other."""
-        with torch.autocast(codes.device.type, enabled=False):
-            codes, conditions = codes.float(), conditions.float()
-            spread = self.means - self.means.mean(0)
-            # What differs by less than rounding is no direction: means less their own mean leave one such.
-            along = torch.linalg.pinv(spread, rtol=1e-4) @ spread
-            target = conditions / conditions.sum(1, keepdim=True).clamp_min(1e-6) @ self.means
-            return codes + (target - codes) @ along
-
-
 class Made(NamedTuple):
     """What a training step makes of N pairs of faces."""
 
@@ -336,8 +233,11 @@ class IPGAN(Translator):
     def __init__(self, condition_names: tuple[str, ...], settings: IPGANSettings | None = None) -> None:
         super().__init__(condition_names, settings or IPGANSettings())
         s = self.settings
-        self.identity, self.classifier = IdentityNetwork(s), IdentityNetwork(s)
-        self.attributes = AttributeEncoder(s, len(self.condition_names))
+        code = s.identity if s.networks == "residual" else None
+        # The paper's I and C.
+        self.identity, self.classifier = (IdentityNetwork(*_features(s), code, s.most_people) for _ in range(2))
+        told = len(self.condition_names) if s.expression_weight > 0 else 0
+        self.attributes = AttributeEncoder(*_features(s), s.latent, told)
         self.generator: nn.Module
         self.critic: PatchCritic | PublishedCritic
         if s.networks == "residual":
@@ -559,3 +459,12 @@ def _asked_for(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     if batch.subjects is None or batch.partners is None or batch.same_picture is None:
         raise EmoaugError(NEEDS_PEOPLE.format(count=0))
     return batch.subjects, batch.partners, batch.same_picture
+
+
+def _features(settings: IPGANSettings) -> tuple[nn.Module, int]:
+    """What turns faces into features (N, length), and that length."""
+    s = settings
+    if s.networks == "published":
+        return resnet34_features()
+    encoder = FaceEncoder(s.size, s.width, s.widest, s.depth)
+    return encoder, encoder.length

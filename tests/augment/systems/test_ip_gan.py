@@ -1,12 +1,11 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from augment.systems.base import Progress
-from augment.systems.ip_gan import IPGAN, ExpressionCodes
+from augment.systems.ip_gan import IPGAN
 from augment.training_data import TrainingFaces
 from emoaug import EmoaugError
 
@@ -176,40 +175,6 @@ def test_published_identity_encoder_learns_from_names_alone(rebuilding):
 def test_a_batch_without_people_is_an_error():
     with pytest.raises(EmoaugError, match="named people"):
         small().generator_loss(replace(make_batch(), subjects=None), Progress(0, 10))
-
-
-def test_mean_codes_follow_the_faces_of_each_expression():
-    g = torch.Generator().manual_seed(0)
-    expressions, kept = ExpressionCodes(3, 5, 0.9), [None, None, None]
-    for classes in ([0, 0, 1], [1, 1, 0], [0, 0, 0]):
-        codes, index = torch.randn(3, 5, generator=g), torch.tensor(classes)
-        expressions.learn(codes, F.one_hot(index, 3).float())
-        for c in set(classes):
-            now = codes[index == c].mean(0)
-            kept[c] = now if kept[c] is None else 0.9 * kept[c] + 0.1 * now
-    torch.testing.assert_close(expressions.means[:2], torch.stack(kept[:2]))
-    assert expressions.known.tolist() == [True, True, False]
-
-
-def test_a_moved_code_has_the_mean_asked_for_where_means_differ_and_stays_itself_elsewhere():
-    g = torch.Generator().manual_seed(0)
-    expressions = ExpressionCodes(3, 8, 0.9)
-    expressions.learn(torch.randn(3, 8, generator=g), torch.eye(3))
-    codes = torch.randn(2, 8, generator=g)
-    conditions = torch.tensor([[0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
-    moved = expressions.move(codes, conditions).numpy()
-    means = expressions.means.numpy()
-    # An orthonormal base of the differences of means, by QR.
-    base, _ = np.linalg.qr((means[1:] - means[:1]).T)
-    target = np.stack([means[2], (means[0] + means[1]) / 2])
-    np.testing.assert_allclose(moved @ base, target @ base, atol=1e-5)
-    rest = np.eye(8) - base @ base.T
-    np.testing.assert_allclose(moved @ rest, codes.numpy() @ rest, atol=1e-5)
-
-
-def test_codes_stay_while_no_expression_is_known():
-    codes = torch.randn(2, 8)
-    assert torch.equal(ExpressionCodes(3, 8, 0.9).move(codes, torch.eye(3)[:2]), codes)
 
 
 def test_recombined_faces_depend_on_both_sources_and_on_nothing_else():

@@ -1,0 +1,116 @@
+"""Networks that take a face apart: who it is, and everything else; what IP-GAN has besides `augment.code_networks`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from augment.code_networks import FaceEncoder
+from augment.ranks import mean_over_ranks
+
+
+class Person(NamedTuple):
+    """Who faces are."""
+
+    code: Tensor
+    """(N, length)."""
+    logits: Tensor
+    """Of the people of the training data, (N, people)."""
+    maps: list[Tensor]
+    """What a residual network saw after each halving, finest first."""
+
+
+class IdentityNetwork(nn.Module):
+    """Faces (N, 3, S, S) to who they are.
+
+    Codes that are not the features themselves have the norm that as many draws from the normal distribution have on
+    average, so that they stand beside attribute codes on equal terms.
+
+    Args:
+        features: faces to (N, length).
+        length: of the features.
+        code: length of the code; None takes the features themselves for it.
+        people: how many it can tell apart.
+    """
+
+    def __init__(self, features: nn.Module, length: int, code: int | None, people: int) -> None:
+        super().__init__()
+        self.features = features
+        self.code = None if code is None else nn.Linear(length, code)
+        self.people = nn.Linear(code or length, people)
+
+    def forward(self, faces: Tensor) -> Person:
+        """Recognise faces."""
+        maps: list[Tensor] = []
+        if self.code is not None and isinstance(self.features, FaceEncoder):
+            features, maps = self.features.read(faces)
+            code = F.normalize(self.code(features).float(), dim=1) * self.people.in_features**0.5
+        else:
+            code = self.features(faces)
+        return Person(code.float(), self.people(code).float(), maps)
+
+
+class AttributeEncoder(nn.Module):
+    """Faces (N, 3, S, S) to mean and log variance of their attribute codes, (N, latent) each.
+
+    `expression` tells expressions (N, classes) by codes, where there are any to tell.
+
+    Args:
+        features: faces to (N, length).
+        length: of the features.
+        latent: length of the code.
+        classes: expressions to tell by codes; 0 for none.
+    """
+
+    def __init__(self, features: nn.Module, length: int, latent: int, classes: int) -> None:
+        super().__init__()
+        self.features = features
+        self.code = nn.Linear(length, 2 * latent)
+        self.expression = nn.Linear(latent, classes) if classes else None
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode faces."""
+        mean, log_variance = self.code(self.features(faces)).float().chunk(2, 1)
+        return mean, log_variance.clamp(-10, 10)
+
+
+class ExpressionCodes(nn.Module):
+    """Mean attribute codes of the training faces of each expression, and how to move a code to them.
+
+    Args:
+        classes: K.
+        latent: L.
+        decay: what a mean keeps when a batch has faces of its expression.
+    """
+
+    means: Tensor
+    known: Tensor
+
+    def __init__(self, classes: int, latent: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("means", torch.zeros(classes, latent))
+        self.register_buffer("known", torch.zeros(classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def learn(self, codes: Tensor, conditions: Tensor) -> None:
+        """Take in attribute codes (N, L) of faces that show conditions (N, K)."""
+        with torch.autocast(codes.device.type, enabled=False):
+            share = mean_over_ranks(conditions.sum(0))
+            now = mean_over_ranks(conditions.T @ codes.float()) / share.clamp_min(1e-6)[:, None]
+        moved = torch.where(self.known[:, None], torch.lerp(now, self.means, self.decay), now)
+        self.means.copy_(torch.where(share[:, None] > 0, moved, self.means))
+        self.known |= share > 0
+
+    def move(self, codes: Tensor, conditions: Tensor) -> Tensor:
+        """Move codes (N, L) to the means of conditions (N, K) along the directions in which means differ, no other."""
+        with torch.autocast(codes.device.type, enabled=False):
+            codes, conditions = codes.float(), conditions.float()
+            spread = self.means - self.means.mean(0)
+            # What differs by less than rounding is no direction: means less their own mean leave one such.
+            along = torch.linalg.pinv(spread, rtol=1e-4) @ spread
+            target = conditions / conditions.sum(1, keepdim=True).clamp_min(1e-6) @ self.means
+            return codes + (target - codes) @ along
