@@ -33,12 +33,13 @@ from classifiers.classifier import Classifier
 from classifiers.evaluation import evaluate
 from classifiers.training import ClassifierSettings, train_classifier
 from pipelines import splits
+from pipelines.commands.train import with_options
 from pipelines.measures import blendshapes_of
 
 
 @dataclass(frozen=True)
-class Options:
-    """What to measure."""
+class HeldOutOptions:
+    """What benchmarks on held-out people ask for: whom to hold out, what to train on the others, and how long."""
 
     data: Path
     """Folder of aligned faces with subjects."""
@@ -52,10 +53,18 @@ class Options:
     """The system's training steps."""
     batch_size: int = 8
     """The system's batch."""
+    set: tuple[str, ...] = ()
+    """Options of the system, NAME=VALUE each, as in emoaug train."""
     judge_steps: int = 1000
     """The judge's training steps."""
     seed: int = 0
     """Who is held out, and every other draw."""
+
+
+@dataclass(frozen=True)
+class Options(HeldOutOptions):
+    """What to measure."""
+
     scores: tuple[str, ...] = ("mouthSmile",)
     """MediaPipe's scores to follow; left and right are averaged."""
 
@@ -67,6 +76,14 @@ def hold_out(faces: FaceTable, count: int, seed: int) -> FaceTable:
     split = np.full(len(faces), "train", dtype=object)
     split[fold.test] = "test"
     return replace(faces, table=faces.table.assign(split=split))
+
+
+def trained(faces: FaceTable, options: HeldOutOptions) -> Translator:
+    """The system that the options name, trained on the faces that are not held out, at these faces' size."""
+    size = load_faces(faces.select([0]), None).shape[-1]
+    settings = with_options(get_system(options.system).configurations["compact"], (f"size={size}", *options.set))
+    training = TrainingSettings(steps=options.steps, batch_size=options.batch_size, seed=options.seed)
+    return load_translator(train(faces, options.out / "run", options.system, settings, training))
 
 
 def scores_of(landmarker: FaceLandmarker, faces: torch.Tensor, names: tuple[str, ...]) -> np.ndarray:
@@ -119,22 +136,18 @@ def measure(faces: FaceTable, translator: Translator, judge: Classifier, options
 def main(options: Options) -> None:
     """Train, measure, print."""
     faces = hold_out(read_faces(options.data), options.hold_out, options.seed)
-    system = get_system(options.system)
-    training = TrainingSettings(steps=options.steps, batch_size=options.batch_size, seed=options.seed)
     began = time.monotonic()
-    size = load_faces(faces.select(np.array([0])), None).shape[-1]
-    settings = replace(system.configurations["compact"], size=size)
-    checkpoint = train(faces, options.out / "run", options.system, settings, training)
+    translator = trained(faces, options)
     minutes = (time.monotonic() - began) / 60
     rest = faces.select((faces.table.split == "train").to_numpy())
     judge = train_classifier(
-        load_faces(rest, size),
+        load_faces(rest, translator.size),
         rest.label_indices(),
         len(faces.vocabulary),
         ClassifierSettings(steps=options.judge_steps),
         seed=options.seed,
     )
-    result = measure(faces, load_translator(checkpoint), judge, options)
+    result = measure(faces, translator, judge, options)
     result |= {"training_minutes_now": minutes, "machine": machine()}
     write_text(options.out / "held_out.json", json.dumps(result, indent=1) + "\n")
     print(f"the judge is right on {100 * result['judge_accuracy_on_real']:.1f} % of the real held-out faces")

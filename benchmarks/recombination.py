@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,44 +22,27 @@ import torch
 import tyro
 from torch import Tensor
 
-from augment.checkpoints import load_translator
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.identity import IdentityEmbedding, separation, train_embedding
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
 from augment.systems import Translator, get_system
-from augment.training import TrainingSettings, train
 from augment.training_data import subjects_of
-from benchmarks.held_out import hold_out
+from benchmarks.held_out import HeldOutOptions, hold_out, trained
 from benchmarks.machine import machine
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError
-from pipelines.commands.train import with_options
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(HeldOutOptions):
     """What to measure."""
 
-    data: Path
-    """Folder of aligned faces with subjects."""
-    out: Path
-    """Folder for the run, the sheet and the numbers."""
-    hold_out: int = 12
-    """People who are not trained on."""
     system: str = "ip-gan"
-    """Which system."""
+    """Which system; one that recombines faces."""
     steps: int = 3000
     """The system's training steps."""
-    batch_size: int = 8
-    """The system's batch."""
-    judge_steps: int = 1000
-    """The judge's training steps."""
-    set: tuple[str, ...] = ()
-    """Options of the system, NAME=VALUE each, as in emoaug train."""
-    seed: int = 0
-    """Who is held out, and every other draw."""
 
 
 def hold_out_of(faces: FaceTable, count: int, seed: int) -> FaceTable:
@@ -169,14 +151,10 @@ def sheet(translator: Translator, faces: Tensor, labels: Tensor) -> np.ndarray:
 def main(options: Options) -> None:
     """Train, measure, print."""
     faces = hold_out_of(read_faces(options.data, unlabelled=True), options.hold_out, options.seed)
-    system = get_system(options.system)
-    if "recombine" not in system.info.abilities:
-        raise EmoaugError(f"{options.system} does not recombine faces; it can {', '.join(system.info.abilities)}")
-    size = load_faces(faces.select([0]), None).shape[-1]
-    settings = with_options(system.configurations["compact"], (f"size={size}", *options.set))
-    training = TrainingSettings(steps=options.steps, batch_size=options.batch_size, seed=options.seed)
-    checkpoint = train(faces, options.out / "run", options.system, settings, training)
-    result = measure(faces, load_translator(checkpoint), options) | {"machine": machine()}
+    abilities = get_system(options.system).info.abilities
+    if "recombine" not in abilities:
+        raise EmoaugError(f"{options.system} does not recombine faces; it can {', '.join(abilities)}")
+    result = measure(faces, trained(faces, options), options) | {"machine": machine()}
     write_text(options.out / "recombination.json", json.dumps(result, indent=1) + "\n")
     print(f"the judge is right on {100 * result['judge_right_on_real']:.1f} % of the real held-out faces")
     for of in ("recombined", "identity_face_as_it_is"):
