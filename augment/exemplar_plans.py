@@ -1,14 +1,15 @@
-"""Plans for systems with measured conditions: a labelled face's expression is given to other people's faces.
+"""Plans in which a labelled face, the exemplar, gives its expression to other people's faces; its label travels along.
 
-The label travels with what was measured: the condition is the exemplar's, so no system needs to know what its class
-looks like, and faces of a class are as varied as the labelled ones are.
+A system with measured conditions is asked for what was measured on the exemplar; one that recombines faces is shown the
+exemplar itself. Either way faces of a class are as varied as the labelled ones are.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -21,12 +22,15 @@ from augment.plans import (
     EXEMPLAR_COLUMNS,
     PLAN_COLUMNS,
     PlanSettings,
+    build_plan,
+    check_known,
     draw_evenly,
     mixed,
     row_seeds,
     subject_codes,
     wanted_counts,
 )
+from augment.systems.base import Translator
 from emoaug import EmoaugError
 
 Sources = Literal["all", "labelled"]
@@ -34,14 +38,15 @@ Sources = Literal["all", "labelled"]
 
 @dataclass(frozen=True)
 class ExemplarSettings:
-    """Whose expression is given to whom, with weights whose conditions are measured."""
+    """Whose expression is given to whom, with weights that take expressions from exemplars."""
 
     sources: Sources = "all"
-    """Faces that take expressions: all measured training faces, or the labelled ones only."""
+    """Faces that take expressions: all training faces, measured ones where conditions are, or only the labelled."""
     mixing: float = 0.25
-    """Most of a condition that comes from a second exemplar of the class, 0 to 0.5; drawn evenly for each row."""
+    """Most of a measured condition that comes from a second exemplar of the class, 0 to 0.5; drawn evenly for each
+    row."""
     noise: float = 0.1
-    """Standard deviation of the factor's logarithm by which each entry of a condition varies; 0 is none."""
+    """Standard deviation of the factor's logarithm by which each entry of a measured condition varies; 0 is none."""
 
     def __post_init__(self) -> None:
         if self.sources not in get_args(Sources):
@@ -50,53 +55,113 @@ class ExemplarSettings:
             raise EmoaugError(f"mixing is {self.mixing} and noise {self.noise}; they are 0 to 0.5, and 0 to 1")
 
 
+def suitable_plan(
+    faces: FaceTable,
+    translator: Translator,
+    names: tuple[str, ...],
+    settings: PlanSettings,
+    scale: IntensityScale | None = None,
+    exemplars: ExemplarSettings | None = None,
+) -> pd.DataFrame:
+    """Decide which faces to make, in the way that a system wants it.
+
+    Every row has an exemplar where the system's conditions were measured, or where it recombines faces; otherwise rows
+    are as `augment.plans.build_plan` gives them.
+
+    Args:
+        faces: the dataset.
+        translator: the trained system.
+        names: the expressions to make, all of which it knows; of no account with a scale.
+        settings: how many, how strong, and the seed.
+        scale: how its conditions were measured; None where they are classes.
+        exemplars: whose expression is given to whom, where there are exemplars.
+    """
+    if scale is not None or translator.takes_exemplars:
+        return build_exemplar_plan(faces, scale or names, settings, exemplars)
+    if exemplars not in (None, ExemplarSettings()):
+        raise EmoaugError(
+            f"--sources, --mixing and --noise are for weights that take expressions from exemplars; this "
+            f"{translator.name} was trained on labels. Leave them out"
+        )
+    return build_plan(faces, names, settings)
+
+
 def build_exemplar_plan(
-    faces: FaceTable, scale: IntensityScale, settings: PlanSettings, exemplars: ExemplarSettings | None = None
+    faces: FaceTable,
+    asked: IntensityScale | tuple[str, ...],
+    settings: PlanSettings,
+    exemplars: ExemplarSettings | None = None,
 ) -> pd.DataFrame:
     """Decide which faces to make, and whose expression each one takes.
 
     Exemplars are labelled training faces of the wanted class, sources are training faces of anybody, labelled or not;
-    both are real faces outside the splits val and test, of subjects who have no face in those splits, on which
-    something was measured. Either are taken in rounds: one face of each subject, then a second one of each, and no face
-    again before all have been taken. Nobody gets an expression of their own where there is anybody else.
+    both are real faces outside the splits val and test, of subjects who have no face in those splits. Either are taken
+    in rounds: one face of each subject, then a second one of each, and no face again before all have been taken. Nobody
+    gets an expression of their own where there is anybody else.
 
     Args:
         faces: the dataset.
-        scale: how the system's conditions were measured.
-        settings: how many, how strong, and the seed; what is not strength stays with what the source shows.
-        exemplars: whose expression is given to whom.
+        asked: how the system's conditions were measured, for one that is asked for what was measured on the exemplar;
+            only faces on which something was measured are used. Or the expressions to make, for one that is shown the
+            exemplar itself; conditions then name its class.
+        settings: how many, how strong, and the seed; what is not strength stays with what the source shows. Of the
+            exemplar itself there is one strength only.
+        exemplars: whose expression is given to whom; an exemplar itself is neither mixed nor varied.
 
     Returns:
         The plan as `augment.plans.build_plan` gives it, with `EXEMPLAR_COLUMNS` besides.
 
     Raises:
-        EmoaugError: no labelled and measured training face of a wanted class, or nobody to take its expression.
+        EmoaugError: no labelled (and measured) training face, nobody to take its expression, a label that is none of
+            the expressions, or settings that make no sense for exemplars that are shown themselves.
     """
     exemplars = exemplars or ExemplarSettings()
     table = faces.table
     labels = table["label"].to_numpy(dtype=object)
-    measured = measured_conditions(faces, scale)
-    usable = faces.for_training() & np.isfinite(measured).all(1)
+    training = faces.for_training()
+    if isinstance(asked, IntensityScale):
+        names, shown = asked.names, measured_conditions(faces, asked)
+    else:
+        exemplars = _as_they_are(settings, exemplars)
+        check_known(labels[training], asked)
+        names, shown = asked, (labels[:, None] == np.array(asked, dtype=object)).astype(np.float32)
+    usable = training & np.isfinite(shown).all(1)
     labelled = usable & table["label"].notna().to_numpy(dtype=bool)
     classes = tuple(name for name in faces.vocabulary if name in set(labels[labelled]))
     if not classes:
-        raise EmoaugError(
-            f"{faces.root}: no labelled training face has blendshape scores; label some, or run emoaug align"
-        )
+        lacks = "is there; label some"
+        if isinstance(asked, IntensityScale):
+            lacks = "has blendshape scores; label some, or run emoaug align"
+        raise EmoaugError(f"{faces.root}: no labelled training face {lacks}")
     pool = np.flatnonzero(labelled if exemplars.sources == "labelled" else usable)
     groups = subject_codes(table)
     wanted = wanted_counts(Counter(labels[labelled].tolist()), classes, settings)
     sources, firsts, seconds = [], [], []
     for target, count in wanted.items():
         own = np.flatnonzero(labelled & (labels == target))
-        firsts.append(draw_evenly(own, groups, count, f"exemplars of {target}", settings.seed))
+        # Shifted by one whenever the sources would meet the same exemplars again, so that every two meet before that.
+        turns = np.arange(count) // math.lcm(len(own), len(pool))
+        in_turn = draw_evenly(own, groups, len(own), f"exemplars of {target}", settings.seed)
+        firsts.append(in_turn[(np.arange(count) + turns) % len(own)])
         seconds.append(draw_evenly(own, groups, count, f"second exemplars of {target}", settings.seed))
         sources.append(draw_evenly(pool, groups, count, f"faces to become {target}", settings.seed))
     first, second, source = (np.concatenate(drawn) for drawn in (firsts, seconds, sources))
     seeds = row_seeds(settings.seed, np.arange(len(first)))
     source = _of_others(source, first, pool, groups, seeds)
-    conditions, shares = _conditions(measured, (source, first, second), seeds, settings.strength, exemplars)
-    return _table(faces, scale, settings, (source, first, np.where(shares > 0, second, -1)), conditions, wanted)
+    conditions, shares = _conditions(shown, (source, first, second), seeds, settings.strength, exemplars)
+    return _table(faces, names, settings, (source, first, np.where(shares > 0, second, -1)), conditions, wanted)
+
+
+def _as_they_are(settings: PlanSettings, exemplars: ExemplarSettings) -> ExemplarSettings:
+    """Whose expression is given to whom where exemplars are shown themselves; EmoaugError if they are to be varied."""
+    default, (low, high) = ExemplarSettings(), settings.strength
+    varied = exemplars.mixing not in (0, default.mixing) or exemplars.noise not in (0, default.noise)
+    if varied or (low, high) != (1, 1):
+        raise EmoaugError(
+            f"strength is {low} to {high}, mixing {exemplars.mixing} and noise {exemplars.noise}; a system that "
+            "recombines faces takes exemplars as they are. Leave --strength, --mixing and --noise out"
+        )
+    return replace(exemplars, mixing=0.0, noise=0.0)
 
 
 def _of_others(
@@ -157,7 +222,7 @@ def _conditions(
 
 def _table(
     faces: FaceTable,
-    scale: IntensityScale,
+    names: tuple[str, ...],
     settings: PlanSettings,
     rows: tuple[np.ndarray, np.ndarray, np.ndarray],
     conditions: np.ndarray,
@@ -165,26 +230,26 @@ def _table(
 ) -> pd.DataFrame:
     """The plan as a table."""
     source, first, second = rows
-    names = faces.table["file_name"].to_numpy(dtype=object)
+    files = faces.table["file_name"].to_numpy(dtype=object)
     numbers = np.arange(len(source), dtype=np.int64)
     # In thousandths, so that the text is exact; what is 0 is left out.
     texts = [
-        json.dumps({name: int(v) / 1000 for name, v in zip(scale.names, row, strict=True) if v})
+        json.dumps({name: int(v) / 1000 for name, v in zip(names, row, strict=True) if v})
         for row in np.rint(1000 * conditions).astype(np.int64).tolist()
     ]
     columns: dict[str, object] = {
         "row": numbers,
         "source_index": source,
-        "file_name": names[source],
+        "file_name": files[source],
         "source_label": faces.table["label"].to_numpy(dtype=object)[source],
         "subject": faces.table["subject"].to_numpy(dtype=object)[source],
         "target": np.repeat(np.array(list(wanted), dtype=object), list(wanted.values())),
         "condition": np.array(texts, dtype=object),
         "seed": row_seeds(settings.seed, numbers),
         "exemplar_index": first,
-        "exemplar_file": names[first],
+        "exemplar_file": files[first],
         "second_exemplar_index": second,
-        "second_exemplar_file": np.where(second >= 0, names[second], None),
+        "second_exemplar_file": np.where(second >= 0, files[second], None),
     }
     whole = {
         name: pd.Series(values, dtype=None if name in ("row", "seed") or name.endswith("index") else object)

@@ -47,7 +47,7 @@ KEPT = 32 * 2**20
 SHARD = 4
 """Chunks of a task on another machine, unless `batch_size` says how many faces are in work at one time."""
 
-_UNREADABLE = "source could not be read"
+_UNREADABLE = ("source could not be read", "exemplar could not be read")
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,16 @@ def generate(
 
     The folder gets `CLASS/NAME.png`, `metadata.csv`, `plan.csv`, `run.json`, `contact_sheet.png`, and `rejected.csv`
     for what could not be used. The same call again takes up a run that was stopped, and does nothing in a finished
-    folder. The bytes of the pictures depend on the sources, the weights, the plan's rows, the precision and the kind
-    of device, and not on batch size, threads, restarts or the engine.
+    folder. The bytes of the pictures depend on the sources and exemplars, the weights, the plan's rows, the precision
+    and the kind of device, and not on batch size, threads, restarts or the engine.
+
+    Where the plan has exemplars and the system recombines faces, each source is given its exemplar's expression by
+    `recombine`; otherwise it is translated to its condition.
 
     Args:
         faces: the dataset that the plan was built for.
-        translator: the trained system; `translate` is called from several threads at once.
-        plan: see `augment.plans.build_plan`.
+        translator: the trained system, which is called from several threads at once.
+        plan: see `augment.exemplar_plans.suitable_plan`.
         out: the folder to write; absent, empty, or one that this same call began.
         settings: how to carry it out.
         provenance: what `run.json` should say about the origin; `checkpoint_sha256` also goes into the metadata, by
@@ -154,8 +157,8 @@ def generate(
         return summary
 
 
-class _Source(NamedTuple):
-    """A source face as the network sees it."""
+class _Face(NamedTuple):
+    """A source or an exemplar as the network sees it."""
 
     picture: np.ndarray
     """uint8 RGB, (size, size, 3)."""
@@ -173,11 +176,15 @@ class _Job:
     ) -> None:
         self.faces, self.translator, self.out = faces, translator, out
         self.device, self.precision, self.chunk = device, precision, CHUNK[device]
-        self.rows, self.sources = plan["row"].to_numpy(), plan["source_index"].to_numpy()
+        self.rows = plan["row"].to_numpy()
+        self.shows_exemplars = translator.takes_exemplars and "exemplar_index" in plan
+        # The faces that go into each row, (1 or 2, N): its source, and the exemplar that is shown.
+        columns = ["source_index", "exemplar_index"] if self.shows_exemplars else ["source_index"]
+        self.faces_of_rows = plan[columns].to_numpy().T
         self.file_names, self.targets = plan["file_name"].to_numpy(object), plan["target"].to_numpy(object)
         self.conditions = condition_array(plan, translator.condition_names)
         # The first that come, not the latest: a plan goes through its sources in turns, class after class.
-        self._kept: dict[int, _Source] = {}
+        self._kept: dict[int, _Face] = {}
         self._most_kept = KEPT // (3 * translator.size**2)
 
     def name(self, place: int) -> str:
@@ -197,45 +204,50 @@ class _Job:
         missing = np.add.reduceat(~done[order], starts, dtype=np.int64) > 0
         return [places for places, wanted in zip(np.split(order, starts[1:]), missing, strict=True) if wanted]
 
-    def read(self, place: int) -> _Source:
-        """A row's source; EmoaugError if it cannot be read."""
-        index, size = int(self.sources[place]), self.translator.size
-        source = self._kept.get(index)
-        if source is None:
+    def read(self, index: int) -> _Face:
+        """A source or an exemplar; EmoaugError if it cannot be read."""
+        face, size = self._kept.get(index), self.translator.size
+        if face is None:
             picture, sha256 = self.faces.read(index)
             height, width = picture.shape[:2]
-            source = _Source(fit(picture, size), is_grey(picture), sha256, (height, width))
+            face = _Face(fit(picture, size), is_grey(picture), sha256, (height, width))
             if len(self._kept) < self._most_kept:
-                self._kept[index] = source
-        return source
+                self._kept[index] = face
+        return face
 
     def make(self, places: np.ndarray) -> list[tuple[Made, bytes]]:
         """Read and translate one chunk; gives each row with its picture's file, empty if there is none."""
         size = self.translator.size
         batch = np.zeros((self.chunk, size, size, 3), dtype=np.uint8)
-        conditions = np.zeros((self.chunk, self.conditions.shape[1]), dtype=np.float32)
+        asked = np.zeros_like(batch)
+        if not self.shows_exemplars:
+            asked = np.zeros((self.chunk, self.conditions.shape[1]), dtype=np.float32)
         results: list[Made] = []
         slots: list[int] = []
         grey: list[bool] = []
         for place in places.tolist():
-            row = int(self.rows[place])
+            row, read = int(self.rows[place]), []
             try:
-                source = self.read(place)
+                for index in self.faces_of_rows[:, place].tolist():
+                    read.append(self.read(index))
             except EmoaugError as error:
-                results.append(Made(row, rejected=_UNREADABLE, detail=str(error)))
+                results.append(Made(row, rejected=_UNREADABLE[len(read)], detail=str(error)))
                 continue
+            source, exemplar = read[0], read[1] if self.shows_exemplars else None
             slots.append(row % self.chunk)
             grey.append(source.grey)
-            batch[slots[-1]], conditions[slots[-1]] = source.picture, self.conditions[place]
-            results.append(Made(row, source_sha256=source.sha256, source_size=source.size))
+            batch[slots[-1]] = source.picture
+            asked[slots[-1]] = exemplar.picture if exemplar else self.conditions[place]
+            shown = exemplar.sha256 if exemplar else ""
+            results.append(Made(row, "", source.sha256, source.size, exemplar_sha256=shown))
         if not slots:
             return [(entry, b"") for entry in results]
         empty = np.setdiff1d(np.arange(self.chunk), slots)
-        batch[empty], conditions[empty] = batch[slots[0]], conditions[slots[0]]
-        pictures, usable = translate_chunk(self.translator, batch, conditions, self.device, self.precision)
-        shown = dict(zip(slots, grey, strict=True))
+        batch[empty], asked[empty] = batch[slots[0]], asked[slots[0]]
+        pictures, usable = translate_chunk(self.translator, batch, asked, self.device, self.precision)
+        colourless = dict(zip(slots, grey, strict=True))
         return [
-            (entry, b"") if entry.rejected else _encoded(entry, pictures[slot], bool(usable[slot]), shown[slot])
+            (entry, b"") if entry.rejected else _encoded(entry, pictures[slot], bool(usable[slot]), colourless[slot])
             for entry, slot in ((entry, entry.row % self.chunk) for entry in results)
         ]
 
@@ -257,14 +269,15 @@ class _Job:
         return entry._replace(stamp=stamp_of(path))
 
     def write_from_elsewhere(self, place: int, entry: Made, data: bytes) -> Made:
-        """Write a row's picture that another process made; EmoaugError if it did not see the source that is here."""
-        if entry.rejected == _UNREADABLE:
+        """Write a row's picture that another process made; EmoaugError if it did not see a file that is here."""
+        if entry.rejected in _UNREADABLE:
+            index = int(self.faces_of_rows[_UNREADABLE.index(entry.rejected), place])
             try:
-                self.read(place)
+                self.read(index)
             except EmoaugError as error:
                 return entry._replace(detail=str(error))
             raise EmoaugError(
-                f"{self.faces.path(int(self.sources[place]))} can be read here and not where the faces are made "
+                f"{self.faces.path(index)} can be read here and not where the faces are made "
                 f"({entry.detail}); put the data where every machine sees it under the same path"
             )
         return self.write(place, entry, data)

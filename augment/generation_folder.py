@@ -150,6 +150,7 @@ def _synthetic_rows(
     faces: FaceTable, plan: pd.DataFrame, made: Outcomes, origin: dict[str, Any]
 ) -> Iterator[pd.DataFrame]:
     """The rows of the synthetic faces, piece by piece."""
+    # What was shown has the hash that it had then; what was measured, the hash of its picture now.
     hash_of = cache(lambda index: faces.sha256(index) if index >= 0 else "")
     kept = np.flatnonzero(made.made)
     for start in range(0, len(kept), PIECE):
@@ -159,7 +160,10 @@ def _synthetic_rows(
         asked = rows[["source_label", "condition", "seed"]]
         if "exemplar_file" in rows:
             asked = rows[[*asked, "exemplar_file", "second_exemplar_file"]].assign(
-                exemplar_sha256=[hash_of(index) for index in rows["exemplar_index"]],
+                exemplar_sha256=[
+                    made.exemplar_sha256(place) or hash_of(index)
+                    for place, index in zip(places, rows["exemplar_index"], strict=True)
+                ],
                 second_exemplar_sha256=[hash_of(index) for index in rows["second_exemplar_index"]],
             )
         yield asked.assign(
@@ -192,6 +196,7 @@ def _rejected(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[R
 
 def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[RealFace], size: int) -> tuple[str, ...]:
     repeats = plan_summary(plan)["repeats"]
+    others = "other sources or exemplars" if "exemplar_file" in plan else "a range of strengths"
     height, width = made.source_sizes.T
     other = made.made & ((height != size) | (width != size))
     scaled, squeezed = int(other.sum()), int((other & (height != width)).sum())
@@ -202,9 +207,7 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[Real
         f"{scaled:,} faces were made from sources scaled to {size}x{size} pixels": scaled,
         f"{squeezed:,} of these sources are not square and were squeezed; emoaug align crops faces": squeezed,
         f"{other_size:,} real faces are not {size}x{size} pixels and were taken over as they are": other_size,
-        f"{repeats:,} faces repeat another one, because the sources ran out; a range of strengths makes them differ": (
-            repeats
-        ),
+        f"{repeats:,} faces repeat another one, because the sources ran out; {others} would make them differ": repeats,
         f"{synthetic:,} synthetic faces of the source folder were not taken over": synthetic,
         f"{unlabelled:,} unlabelled faces of the source folder were not taken over": unlabelled,
         f"{len(faces.rejected):,} files of the source folder could not be used when it was read": len(faces.rejected),

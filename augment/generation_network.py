@@ -26,14 +26,14 @@ _ONE_CHUNK = threading.Lock()
 
 
 def translate_chunk(
-    translator: Translator, pictures: np.ndarray, conditions: np.ndarray, device: str, precision: str
+    translator: Translator, pictures: np.ndarray, asked: np.ndarray, device: str, precision: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Translate one chunk of pictures.
+    """Translate one chunk of pictures, or recombine it with as many exemplars.
 
     Args:
         translator: the system, on its device, in `reproducible`.
         pictures: uint8 RGB, (chunk, size, size, 3).
-        conditions: (chunk, K) float32 in [0, 1].
+        asked: conditions, (chunk, K) float32 in [0, 1]; or exemplars, uint8 RGB, (chunk, size, size, 3).
         device: cpu or cuda.
         precision: 32-true or bf16-mixed.
 
@@ -43,7 +43,7 @@ def translate_chunk(
     Raises:
         EmoaugError: the system gave another shape.
     """
-    given = torch.from_numpy(pictures), torch.from_numpy(conditions)
+    given = torch.from_numpy(pictures), torch.from_numpy(asked)
     if device == "cuda":
         made, usable = _on_gpu(translator, *given, precision)
     else:
@@ -52,15 +52,16 @@ def translate_chunk(
 
 
 def _translated(
-    translator: Translator, pictures: Tensor, conditions: Tensor, device: str, precision: str
+    translator: Translator, pictures: Tensor, asked: Tensor, device: str, precision: str
 ) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(), torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16-mixed"):
-        faces = pictures.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
-        made = translator.translate(faces, conditions)
+        faces = _faces(pictures)
+        shown = asked.dtype == torch.uint8
+        made = translator.recombine(faces, _faces(asked)) if shown else translator.translate(faces, asked)
         if made.shape != faces.shape:
             raise EmoaugError(
                 f"{translator.name} gave faces of shape {tuple(made.shape)} for {tuple(faces.shape)}; "
-                "its translate() must keep the shape"
+                f"its {'recombine' if shown else 'translate'}() must keep the shape"
             )
         made = made.float()
         # What is not a number counts as lowest and as highest; asking every pixel takes ten times as long.
@@ -69,7 +70,12 @@ def _translated(
         return pixels.permute(0, 2, 3, 1).contiguous(), usable
 
 
-def _on_gpu(translator: Translator, pictures: Tensor, conditions: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+def _faces(pictures: Tensor) -> Tensor:
+    """Pictures, uint8 (N, H, W, 3), as a system takes them, float32 (N, 3, H, W) in [-1, 1]."""
+    return pictures.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
+
+
+def _on_gpu(translator: Translator, pictures: Tensor, asked: Tensor, precision: str) -> tuple[Tensor, Tensor]:
     """Translate on CUDA: copies go beside the network, so that it waits for none of them.
 
     The network's own work is in one queue, whichever thread it comes from; while it computes one chunk, the next ones
@@ -78,7 +84,7 @@ def _on_gpu(translator: Translator, pictures: Tensor, conditions: Tensor, precis
     copies, done = torch.cuda.Stream(), torch.cuda.Event(blocking=True)
     with torch.cuda.stream(copies):
         # From pinned memory, which the GPU reads by itself.
-        there = [tensor.pin_memory().to("cuda", non_blocking=True) for tensor in (pictures, conditions)]
+        there = [tensor.pin_memory().to("cuda", non_blocking=True) for tensor in (pictures, asked)]
     copies.synchronize()
     with _ONE_CHUNK:
         made = _translated(translator, there[0], there[1], "cuda", precision)

@@ -34,6 +34,8 @@ class Made(NamedTuple):
     """Why, for this row."""
     stamp: tuple[int, int] = (0, 0)
     """Length in bytes of the picture's file, and the time in nanoseconds when it was written."""
+    exemplar_sha256: str = ""
+    """Hash of the exemplar, where the system was shown one."""
 
 
 class Outcomes:
@@ -51,8 +53,8 @@ class Outcomes:
         """Height and width of each row's source, pixels, (N, 2); 0 where it could not be read."""
         self.rejected: dict[int, tuple[str, str]] = {}
         """Why a place has no picture, in few words and in detail."""
-        # SHA-256 of each row's picture and of its source.
-        self._digests = np.zeros((2, len(rows), 32), dtype=np.uint8)
+        # SHA-256 of each row's picture, of its source and of the exemplar that was shown.
+        self._digests = np.zeros((3, len(rows), 32), dtype=np.uint8)
         self._order = np.argsort(rows, kind="stable")
 
     @property
@@ -72,8 +74,8 @@ class Outcomes:
     def add(self, entries: Sequence[Made]) -> None:
         """Note what became of some rows; the latest word on a row counts."""
         for place, entry in zip(self.places([entry.row for entry in entries]).tolist(), entries, strict=True):
-            digests = _digest(entry.file_sha256), _digest(entry.source_sha256)
-            self.made[place] = all(digests)
+            digests = [_digest(text) for text in (entry.file_sha256, entry.source_sha256, entry.exemplar_sha256)]
+            self.made[place] = all(digests[:2])
             for digest, kept in zip(digests, self._digests, strict=True):
                 kept[place] = np.frombuffer(digest, np.uint8) if digest else 0
             self.source_sizes[place] = entry.source_size
@@ -88,6 +90,11 @@ class Outcomes:
     def source_sha256(self, place: int) -> str:
         """Hash of a row's source; of no meaning where it could not be read."""
         return self._digests[1, place].tobytes().hex()
+
+    def exemplar_sha256(self, place: int) -> str:
+        """Hash of the exemplar that a row was shown; empty where none was."""
+        digest = self._digests[2, place]
+        return digest.tobytes().hex() if digest.any() else ""
 
 
 class Record:
@@ -104,8 +111,8 @@ class Record:
         for line in read_lines(self.path):
             try:
                 entries = [
-                    Made(int(row), str(file), str(source), (h, w), str(rejected), str(detail), (length, time))
-                    for row, file, source, (h, w), rejected, detail, (length, time) in line
+                    Made(int(row), str(file), str(source), (h, w), str(why), str(detail), (length, time), str(shown))
+                    for row, file, source, (h, w), why, detail, (length, time), shown in line
                 ]
             except (ValueError, TypeError, KeyError):
                 continue

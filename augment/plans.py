@@ -37,7 +37,7 @@ class PlanSettings:
     """Decides which face becomes what; 0 or more."""
     strength: tuple[float, float] = (1.0, 1.0)
     """Lowest and highest strength of the wanted expression, in (0, 1]; drawn evenly for each row in steps of 0.001.
-    The rest of the condition stays with what the source shows."""
+    The rest of the condition stays with what the source shows. Systems that recombine faces have no other than 1."""
 
     def __post_init__(self) -> None:
         low, high = self.strength
@@ -79,12 +79,7 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     labels = table["label"].to_numpy(dtype=object)
     training = faces.originals() & ~table["split"].isin(HELD_OUT_SPLITS).to_numpy(dtype=bool)
     sources = np.flatnonzero(faces.for_training())
-    unknown = sorted({str(label) for label in labels[training] if label is not None} - set(condition_names))
-    if unknown:
-        raise EmoaugError(
-            f"the system does not know {', '.join(unknown)}; it knows {', '.join(condition_names)}. "
-            "Map the labels, leave those faces out, or train a system on them"
-        )
+    check_known(labels[training], condition_names)
 
     wanted = wanted_counts(Counter(labels[training].tolist()), condition_names, settings)
     groups = subject_codes(table)
@@ -108,6 +103,16 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     columns = {name: pd.Series(values, dtype=object) for name, values in texts.items()}
     plan = pd.DataFrame({"row": rows, "source_index": source_index, "seed": seeds, **columns})
     return plan[list(PLAN_COLUMNS)]
+
+
+def check_known(labels: np.ndarray, condition_names: tuple[str, ...]) -> None:
+    """Raise EmoaugError if a label of faces, (N,) texts or None, is none that the system knows."""
+    unknown = sorted({str(label) for label in labels if label is not None} - set(condition_names))
+    if unknown:
+        raise EmoaugError(
+            f"the system does not know {', '.join(unknown)}; it knows {', '.join(condition_names)}. "
+            "Map the labels, leave those faces out, or train a system on them"
+        )
 
 
 def condition_array(plan: pd.DataFrame, condition_names: tuple[str, ...]) -> np.ndarray:
@@ -173,14 +178,15 @@ def _check_faces(plan: pd.DataFrame, faces: FaceTable, place: str, name: str) ->
 def plan_summary(plan: pd.DataFrame) -> dict[str, object]:
     """What a plan asks for, as JSON: faces of each class, sources used, and rows that repeat an earlier one.
 
-    A system gives the same picture when the same source is asked for the same condition twice, so `repeats` counts
-    pictures that will add nothing; a range of strengths avoids them.
+    A system gives the same picture when the same source is asked for the same condition, or given the same exemplar,
+    twice, so `repeats` counts pictures that will add nothing; a range of strengths avoids them, other faces do.
     """
+    same = [name for name in ("source_index", "condition", "exemplar_index") if name in plan]
     return {
         "faces": len(plan),
         "classes": {str(k): int(v) for k, v in plan["target"].value_counts(sort=False).items()},
         "sources": int(plan["source_index"].nunique()),
-        "repeats": int(plan.duplicated(["source_index", "condition"]).sum()),
+        "repeats": int(plan.duplicated(same).sum()),
     }
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from augment.workers import in_threads
 from emoaug import EmoaugError
 
 TABLE = "metadata.csv"
+ORIGINS = (
+    ("source", "source_file", "source_sha256"),
+    ("exemplar", "exemplar_file", "exemplar_sha256"),
+    ("second exemplar", "second_exemplar_file", "second_exemplar_sha256"),
+)
+"""What a synthetic face was made from, and the columns that say which file, and its hash."""
 AT_A_TIME = 4096
 """Rows whose files are looked at together."""
 
@@ -49,9 +56,9 @@ class Verification:
     pictures: int
     """Picture files in the folder."""
     sources_checked: int
-    """Rows whose source file was there and was hashed."""
+    """Rows with a source, or an exemplar, whose file was there and was hashed."""
     sources_missing: int
-    """Rows whose source file is not there, so that its hash could not be checked."""
+    """Rows with a source, or an exemplar, whose file is not there, so that its hash could not be checked."""
 
 
 def verify_folder(folder: Path) -> list[str]:
@@ -70,8 +77,9 @@ def verify(folder: Path) -> Verification:
     """Check a dataset folder against its metadata.csv and run.json.
 
     The run is finished, every picture decodes, every row has its file and every file its row, no row comes twice,
-    labels match the class folder and the vocabulary, conditions are shares, hashes match, rejected faces have a reason
-    and no file, and no synthetic face was made from a person who is in the test split.
+    labels match the class folder and the vocabulary, conditions are shares, hashes match (of sources and exemplars too,
+    where these are there), rejected faces have a reason and no file, and no synthetic face was made from a person who
+    is in the test split.
 
     Args:
         folder: the folder that has the metadata.csv.
@@ -159,12 +167,12 @@ class _Check:
         """Look at the files of the rows that wait for it."""
         wanted, self._wanted = self._wanted, []
         self._of_files += filter(None, in_threads(lambda item: _file_problem(self.folder / item[0], *item), wanted))
-        self._of_sources += filter(None, in_threads(lambda item: self._sources.problem(*item), wanted))
+        self._of_sources += chain.from_iterable(in_threads(lambda item: self._sources.problems(*item), wanted))
         for name, row in wanted:
             self._of_people += _test_subject_problems(name, row, self._people, self._tested)
-            there = self._sources.path(row)
-            self.hashed += bool(there and row.get("source_sha256"))
-            self.missing += bool(row.get("source_file") and not there)
+            there = [(row.get(file), self._sources.path(row.get(file)), row.get(sha256)) for _, file, sha256 in ORIGINS]
+            self.hashed += any(path and written for _, path, written in there)
+            self.missing += any(file and not path for file, path, _ in there)
 
     def problems(self) -> list[str]:
         """What was found, after the last row."""
@@ -239,20 +247,19 @@ def _dataset(run: Mapping[str, Any]) -> Path | None:
 
 
 class _Sources:
-    """Where the source files of rows are, and their hashes; every file is looked at once, however many rows name it."""
+    """Where the files that rows were made from are, and their hashes; each is looked at once, whoever names it."""
 
     def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
         self.folder, self.dataset = folder, _dataset(run)
         self._paths: dict[str, Path | None] = {}
         self._hashes: dict[Path, str] = {}
 
-    def path(self, row: Row) -> Path | None:
-        """A row's source file, None if it has none or it is not there.
+    def path(self, name: str) -> Path | None:
+        """Where a file lies, None if there is no name or the file is not there.
 
         A relative name belongs to the dataset that run.json names, or, where it climbs with "..", to the folder itself.
         Without "..", the folder has its own picture under that name as often as not.
         """
-        name = row.get("source_file")
         if name not in self._paths:
             self._paths[name] = self._find(Path(name))
         return self._paths[name]
@@ -268,19 +275,22 @@ class _Sources:
             return None
         return place if os.path.isfile(place) else None  # noqa: PTH113 - see check_name
 
-    def problem(self, name: str, row: Row) -> str:
-        """A source that is there has the hash that was noted."""
-        written, source = row.get("source_sha256"), self.path(row)
-        if source is None or not written:
-            return ""
-        try:
-            if source not in self._hashes:
-                self._hashes[source] = hashlib.sha256(source.read_bytes()).hexdigest()
-        except OSError as error:
-            return f"{name}: source {source} cannot be read ({error.strerror})"
-        if self._hashes[source] == written.lower():
-            return ""
-        return f"{name}: source {row.get('source_file')} has changed (source_sha256 does not match)"
+    def problems(self, name: str, row: Row) -> list[str]:
+        """A source or an exemplar that is there has the hash that was noted."""
+        found = []
+        for origin, column, sha256 in ORIGINS:
+            file, written = row.get(column), row.get(sha256)
+            path = self.path(file)
+            if path is None or not written:
+                continue
+            try:
+                if path not in self._hashes:
+                    self._hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+                if self._hashes[path] != written.lower():
+                    found.append(f"{origin} {file} has changed ({sha256} does not match)")
+            except OSError as error:
+                found.append(f"{origin} {path} cannot be read ({error.strerror})")
+        return [f"{name}: {text}" for text in found]
 
 
 def _source_people(run: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
@@ -312,19 +322,16 @@ def _test_subject_problems(
     if row.get("is_synthetic").lower() != "true":
         return []
     problems = []
-    for role, column in (
-        ("source", "source_file"),
-        ("exemplar", "exemplar_file"),
-        ("second exemplar", "second_exemplar_file"),
-    ):
-        subject, split = people.get(row.get(column), ("", ""))
+    for origin, column, _ in ORIGINS:
+        file = row.get(column)
+        subject, split = people.get(file, ("", ""))
         named = [subject]
-        if role == "source":
+        if origin == "source":
             named = [row.get("source_subject"), subject, row.get("subject")]
             split = row.get("source_split") or split
         known = [who for who in named if who]
         found = [who for who in known if who in tested]
         if split == "test" or found:
-            who = f"subject {(found or known)[0]}" if known else row.get(column)
-            problems.append(f"{name}: made from {role} {who}, who is in the test split")
+            who = f"subject {(found or known)[0]}" if known else file
+            problems.append(f"{name}: made from {origin} {who}, who is in the test split")
     return problems

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from augment.checkpoints import load_translator, read_config
-from augment.exemplar_plans import build_exemplar_plan
+from augment.exemplar_plans import suitable_plan
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
 from augment.measured_conditions import are_measured
 from augment.pictures import write_text
-from augment.plans import PlanSettings, build_plan
+from augment.plans import PlanSettings
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
 from augment.runs import read_json
@@ -148,7 +148,7 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     per_class = max(1, round(settings.synthetic_factor * len(chosen) / len(chosen.vocabulary)))
     # A class that no training face shows is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
-    plan = build_plan(chosen, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
+    plan = suitable_plan(chosen, translator, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
     generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
 
 
@@ -166,7 +166,7 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
     labels = given.table.label.where(given.table.label.isin(targets), None)
     given = replace(given, table=given.table.assign(label=labels))
     per_class = max(1, round(settings.synthetic_factor * len(wanted.train) / len(data.faces.vocabulary)))
-    plan = build_plan(given, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
+    plan = suitable_plan(given, translator, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
     provenance = {"data": str(given.root), "weights": str(settings.weights)}
     generate(given, translator, plan, wanted.folder(out), _generating(settings), provenance)
 
@@ -185,8 +185,9 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
     scale = IntensityScale.from_config(read_config(checkpoint))
     assert scale is not None
     per_class = max(1, round(settings.synthetic_factor * len(wanted.train) / len(chosen.vocabulary)))
-    plan = build_exemplar_plan(chosen, scale, PlanSettings("per-class", count=per_class, seed=wanted.seed))
     translator = load_translator(checkpoint)
+    counts = PlanSettings("per-class", count=per_class, seed=wanted.seed)
+    plan = suitable_plan(chosen, translator, translator.condition_names, counts, scale)
     generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
 
 

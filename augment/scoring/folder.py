@@ -94,7 +94,7 @@ def score_folder(folder: Path, real: FaceTable, jury: Jury, settings: ScoreSetti
         rows = _score_rows(made, reference, asked, record, identity)
         scores = pd.DataFrame([rows[i] for i in range(len(made))])
         fine, descriptions, described = _all_pictures(made, size)
-        distance, place = reference.nearest_siblings(fine, made.column("source_file"), made.column("condition"))
+        distance, place = reference.nearest_siblings(fine, made.column("source_file"), made.asked())
         names = made.column("file_name")
         scores["nearest_sibling"] = [_rounded(value) for value in distance]
         scores["nearest_sibling_file"] = [names[p] if p >= 0 else None for p in place]
@@ -199,7 +199,7 @@ def _identity(made: MadeFaces, real: FaceTable, pixels: np.ndarray, jury: Jury, 
     digest.update(json.dumps([jury.fingerprint, jury.folds.tolist(), list(real.vocabulary), asdict(settings)]).encode())
     for i in range(len(made)):
         digest.update(hashlib.sha256(made.path(i).read_bytes()).digest())
-    for name in ("file_name", "label", "source_file", "condition", "subject"):
+    for name in ("file_name", "label", "source_file", "condition", "exemplar_file", "subject"):
         digest.update("\n".join(made.column(name)).encode() + b"\0")
     return digest.hexdigest()
 

@@ -56,6 +56,10 @@ class MadeFaces:
         """A column of the made faces, N texts; empty where the table has none."""
         return self.table[name].iloc[self.rows].tolist() if name in self.table else [""] * len(self)
 
+    def asked(self) -> list[str]:
+        """What was asked of each source: a condition, and whose expression it is; N texts."""
+        return list(map(" ".join, zip(self.column("condition"), self.column("exemplar_file"), strict=True)))
+
     def path(self, i: int) -> Path:
         """Where the picture of a made face lies now."""
         return self._found[i]

@@ -10,13 +10,12 @@ import tyro
 
 from augment.checkpoints import load_translator, read_config
 from augment.engines import EngineSettings, open_engine
-from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
+from augment.exemplar_plans import ExemplarSettings, suitable_plan
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
-from augment.plans import PlanSettings, build_plan
+from augment.plans import PlanSettings
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
-from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 from pipelines.judges import JudgeSettings, score_and_filter
 
@@ -25,7 +24,8 @@ from pipelines.judges import JudgeSettings, score_and_filter
 class Options:
     """Write a dataset folder with real and new faces, each with its provenance; a stopped run goes on.
 
-    With weights whose conditions are measured, every new face takes the expression of a labelled face, its exemplar.
+    With weights whose conditions are measured, or of a system that recombines faces (ip-gan), every new face takes the
+    expression of a labelled face, its exemplar.
     """
 
     data: Path
@@ -52,21 +52,16 @@ def run(options: Options) -> None:
     translator = load_translator(options.weights)
     config = read_config(options.weights)
     scale = IntensityScale.from_config(config)
-    faces = open_dataset(options.data, options.reading, unlabelled=scale is not None)
-    if scale is not None:
-        plan = build_exemplar_plan(faces, scale, options.plan, options.exemplars)
-    elif options.exemplars != ExemplarSettings():
-        raise EmoaugError(
-            f"--sources, --mixing and --noise are for measured conditions; {options.weights} was trained on labels"
-        )
-    else:
-        seen = config["extra"].get("training_data", {}).get("classes", {})
-        # A class that no training face showed is one that the system cannot make.
-        learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
-        if len(faces.vocabulary) > 1:
-            # Weights from elsewhere may know more; --vocabulary asks for it.
-            learned = tuple(name for name in learned if name in faces.vocabulary)
-        plan = build_plan(faces, learned, options.plan)
+    # Whoever takes the expressions of others needs no label.
+    unlabelled = scale is not None or translator.takes_exemplars
+    faces = open_dataset(options.data, options.reading, unlabelled)
+    seen = config["extra"].get("training_data", {}).get("classes", {})
+    # A class that no training face showed is one that the system cannot make.
+    learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
+    if len(faces.vocabulary) > 1:
+        # Weights from elsewhere may know more; --vocabulary asks for it.
+        learned = tuple(name for name in learned if name in faces.vocabulary)
+    plan = suitable_plan(faces, translator, learned, options.plan, scale, options.exemplars)
     provenance = {"data": str(faces.root), "weights": str(options.weights)}
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from augment.verification import verify_folder
+from augment.verification import verify
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,10 @@ class Options:
 
 def run(options: Options) -> int:
     """Print each problem; 1 if there is any."""
-    problems = verify_folder(options.folder)
-    for problem in problems:
+    found = verify(options.folder)
+    for problem in found.problems:
         print(problem)
-    print(f"{options.folder}: {len(problems)} problems" if problems else f"{options.folder}: all is well")
-    return int(bool(problems))
+    if found.sources_missing:
+        print(f"{found.sources_missing:,} faces: what they were made from is not there any more, and was not compared")
+    print(f"{options.folder}: {len(found.problems)} problems" if found.problems else f"{options.folder}: all is well")
+    return int(bool(found.problems))

@@ -1,4 +1,4 @@
-"""Exemplar plans: the label travels with what was measured, and nobody takes an expression from the test people."""
+"""Exemplar plans: the label travels with the expression, and nobody takes one from the test people."""
 
 import json
 from collections import Counter
@@ -7,15 +7,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
+from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan, suitable_plan
 from augment.folders import FaceTable, read_faces
 from augment.intensities import IntensityScale
 from augment.measured_conditions import fit_scale, measured_conditions
-from augment.plans import EXEMPLAR_COLUMNS, PLAN_COLUMNS, PlanSettings, check_plan, condition_array
+from augment.plans import (
+    EXEMPLAR_COLUMNS,
+    PLAN_COLUMNS,
+    PlanSettings,
+    build_plan,
+    check_plan,
+    condition_array,
+    plan_summary,
+)
 from emoaug import EmoaugError
+from tests.augment.tiny_translator import Recombiner, TinySettings, TinyTranslator
 from tests.drawn_dataset import draw_dataset
 
 PLAIN = ExemplarSettings(mixing=0.0, noise=0.0)
+NAMES = ("happy", "neutral")
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +156,70 @@ def test_an_edited_plan_cannot_name_an_exemplar_of_the_test_people(faces, scale)
 def test_settings_out_of_range_say_what_is_allowed(wrong):
     with pytest.raises(EmoaugError, match=str(next(iter(wrong.values())))):
         ExemplarSettings(**wrong)
+
+
+def test_a_system_that_is_shown_exemplars_gets_labelled_training_faces_as_they_are(faces):
+    plan = build_exemplar_plan(faces, NAMES, PlanSettings("per-class", count=30))
+    assert tuple(plan.columns) == (*PLAN_COLUMNS, *EXEMPLAR_COLUMNS)
+    for row in plan.itertuples():
+        exemplar, source = faces.table.iloc[row.exemplar_index], faces.table.iloc[row.source_index]
+        assert exemplar.label == row.target
+        assert json.loads(row.condition) == {row.target: 1.0}
+        assert exemplar.subject != source.subject
+        assert "person00" not in (exemplar.subject, source.subject)
+    assert (plan.second_exemplar_index == -1).all()
+    # Unlabelled people take expressions too, and pictures need not have been measured.
+    assert plan.source_label.isna().any()
+    check_plan(plan, faces, NAMES)
+    labelled = build_exemplar_plan(faces, NAMES, PlanSettings("balance"), ExemplarSettings(sources="labelled"))
+    assert labelled.source_label.notna().all()
+    pd.testing.assert_frame_equal(plan, build_exemplar_plan(faces, NAMES, PlanSettings("per-class", count=30), PLAIN))
+
+
+def test_every_two_faces_of_two_people_meet_before_any_two_meet_again(folder):
+    faces = read_faces(folder)
+    # Eight exemplars and sixteen sources: in turn alone, every source would meet the same exemplar in every round.
+    plan = build_exemplar_plan(faces, NAMES, PlanSettings("per-class", count=8 * 16))
+    happy = plan[plan.target == "happy"]
+    subjects, labels = faces.table.subject.to_numpy(), faces.table.label.to_numpy()
+    wanted = {(i, j) for i in range(16) for j in np.flatnonzero(labels == "happy") if subjects[i] != subjects[j]}
+    assert set(zip(happy.source_index, happy.exemplar_index, strict=True)) == wanted
+    uses = Counter(happy.exemplar_index)
+    assert max(uses.values()) == min(uses.values())
+    # Of the eight pairs of one person, sources are drawn anew and repeat others.
+    assert plan_summary(plan)["repeats"] == 2 * (8 * 16 - len(wanted))
+
+
+@pytest.mark.parametrize(
+    ("settings", "exemplars", "words"),
+    [
+        (PlanSettings(strength=(0.5, 1.0)), None, "strength is 0.5 to 1.0"),
+        (PlanSettings(), ExemplarSettings(mixing=0.1), "mixing 0.1"),
+        (PlanSettings(), ExemplarSettings(noise=0.2), "noise 0.2"),
+    ],
+)
+def test_what_cannot_be_done_with_an_exemplar_that_is_shown_is_said(faces, settings, exemplars, words):
+    with pytest.raises(EmoaugError, match=f"{words}.*takes exemplars as they are"):
+        build_exemplar_plan(faces, NAMES, settings, exemplars)
+
+
+def test_labels_that_the_system_does_not_know_and_no_labels_are_said(faces):
+    with pytest.raises(EmoaugError, match="does not know neutral; it knows happy, sad"):
+        build_exemplar_plan(faces, ("happy", "sad"), PlanSettings())
+    faces.table["label"] = None
+    with pytest.raises(EmoaugError, match="no labelled training face is there; label some"):
+        build_exemplar_plan(faces, NAMES, PlanSettings())
+
+
+def test_each_system_gets_the_plan_that_it_can_use(faces, scale):
+    one, settings = TinySettings(size=32), PlanSettings("per-class", count=5)
+    translator, recombiner = TinyTranslator(NAMES, one), Recombiner(NAMES, one)
+    labelled = faces.select(faces.table.label.notna().to_numpy())
+    by_class = suitable_plan(labelled, translator, NAMES, settings)
+    pd.testing.assert_frame_equal(by_class, build_plan(labelled, NAMES, settings))
+    measured = suitable_plan(faces, translator, scale.names, settings, scale)
+    pd.testing.assert_frame_equal(measured, build_exemplar_plan(faces, scale, settings))
+    shown = suitable_plan(faces, recombiner, NAMES, settings)
+    pd.testing.assert_frame_equal(shown, build_exemplar_plan(faces, NAMES, settings))
+    with pytest.raises(EmoaugError, match="this tiny was trained on labels"):
+        suitable_plan(labelled, translator, NAMES, settings, exemplars=ExemplarSettings(sources="labelled"))

@@ -9,7 +9,7 @@ import torch
 
 from augment.generation_network import CHUNK, reproducible, translate_chunk
 from emoaug import EmoaugError
-from tests.augment.tiny_translator import EXPRESSIONS, TinySettings, TinyTranslator, tiny_translator
+from tests.augment.tiny_translator import EXPRESSIONS, Recombiner, TinySettings, TinyTranslator, tiny_translator
 
 
 class Same(TinyTranslator):
@@ -69,6 +69,24 @@ def test_a_system_that_changes_the_shape_is_named():
 
     with pytest.raises(EmoaugError, match=r"tiny gave faces of shape \(16, 3, 12, 24\)"):
         translate_chunk(Smaller(EXPRESSIONS, TinySettings()), *chunk(), "cpu", "32-true")
+
+
+def test_exemplars_are_shown_in_the_place_of_conditions():
+    class Shown(Recombiner):
+        def recombine(self, identity_faces, attribute_faces):
+            return (identity_faces + attribute_faces) / 2
+
+    one, other = chunk(0)[0] // 2 * 2, chunk(1)[0] // 2 * 2
+    made, usable = translate_chunk(Shown(EXPRESSIONS, TinySettings()), one, other, "cpu", "32-true")
+    assert np.abs(made - (one / 2 + other / 2)).max() <= 0.01
+    assert usable.all()
+
+    class Smaller(Recombiner):
+        def recombine(self, identity_faces, attribute_faces):
+            return attribute_faces[:, :, ::2]
+
+    with pytest.raises(EmoaugError, match=r"shape \(16, 3, 12, 24\).*its recombine\(\)"):
+        translate_chunk(Smaller(EXPRESSIONS, TinySettings()), one, other, "cpu", "32-true")
 
 
 def test_torch_and_the_system_are_left_as_they_were():

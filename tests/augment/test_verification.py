@@ -177,6 +177,19 @@ def test_neither_exemplar_may_be_of_a_test_subject(folder, column):
     assert only(verify_folder(folder), "exemplar", "p2", "test split")
 
 
+def test_an_exemplar_that_changed_or_is_gone_is_found(folder, sources):
+    for column, number in (("exemplar", 1), ("second_exemplar", 2)):
+        write_bytes(sources / f"happy/p{column}.png", png(50 + number))
+        written = hashlib.sha256((sources / f"happy/p{column}.png").read_bytes()).hexdigest()
+        change(folder, **{f"{column}_file": {number: f"happy/p{column}.png"}, f"{column}_sha256": {number: written}})
+    found = verify(folder)
+    assert (found.problems, found.sources_checked, found.sources_missing) == ((), 3, 0)
+    (sources / "happy/psecond_exemplar.png").unlink()
+    assert (verify(folder).problems, verify(folder).sources_missing) == ((), 1)
+    write_bytes(sources / "happy/pexemplar.png", png(60))
+    assert only(verify_folder(folder), "sad/p1_0.png", "exemplar happy/pexemplar.png has changed", "exemplar_sha256")
+
+
 def test_unlabelled_pictures_have_a_folder_of_their_own(folder):
     write_bytes(folder / "unlabelled/x.png", png(77))
     table = pd.read_csv(folder / "metadata.csv", dtype=object)

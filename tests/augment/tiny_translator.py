@@ -54,7 +54,9 @@ class TinyTranslator(Translator):
 
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
         self.check(faces, condition)
-        maps = condition[:, :, None, None].expand(-1, -1, *faces.shape[2:])
+        return self._painted(faces, condition[:, :, None, None].expand(-1, -1, *faces.shape[2:]))
+
+    def _painted(self, faces: Tensor, maps: Tensor) -> Tensor:
         made = torch.tanh(self.generator(torch.cat([faces, maps], 1)))
         if self.settings.mode == "fickle":
             # As a library whose kernels differ with batch size, place in the batch and threads, only more so.
@@ -66,16 +68,25 @@ class TinyTranslator(Translator):
         return torch.where(broken[:, None, None, None], torch.nan, made)
 
 
+class Recombiner(TinyTranslator):
+    """Also sees another face where the condition would be."""
+
+    info = SystemInfo("Recombiner", "none", "labels", ("translate", "recombine"))
+
+    def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
+        return self._painted(identity_faces, attribute_faces)
+
+
 class Mover(TinyTranslator):
     """Has movements for conditions."""
 
     learns_intensities = True
 
 
-def tiny_translator(seed: int = 0, **settings: object) -> TinyTranslator:
+def tiny_translator(seed: int = 0, kind: type[TinyTranslator] = TinyTranslator, **settings: object) -> TinyTranslator:
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)
-    translator = TinyTranslator(EXPRESSIONS, TinySettings(**settings))  # type: ignore[arg-type]
+    translator = kind(EXPRESSIONS, TinySettings(**settings))  # type: ignore[arg-type]
     torch.random.set_rng_state(state)
     return translator
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from augment.folders import read_faces
+from augment.folders import read_faces, write_metadata
 from augment.runs import read_lines
 from augment.scoring import folder as folder_module
 from augment.scoring.filtering import filter_folder
@@ -65,6 +65,16 @@ def test_blur_repeats_and_halves_are_what_the_scores_show(made):
     assert scores["nearest_sibling"].iat[2] > 2  # the first of the two stays
     assert scores["evenness"].idxmin() == len(scores) - 1
     assert (scores["identity"].iloc[:-3] > 0.8).all()
+
+
+def test_a_source_with_the_looks_of_two_exemplars_is_not_compared_with_itself(made):
+    folder, real = made
+    rows = table(folder)
+    rows["exemplar_file"] = [f"happy/exemplar{i}.png" for i in range(len(rows))]
+    write_metadata(folder, rows)
+    scores = score_folder(folder, real, two_judges(real), NO_LANDMARKS).scores
+    assert scores["nearest_sibling"].iat[-2] > 1
+    assert scores["nearest_sibling_file"].iat[-2] != "happy/made02.png"
 
 
 def test_scoring_goes_on_where_it_stopped_and_does_nothing_when_done(made, monkeypatch):
