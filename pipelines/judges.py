@@ -106,16 +106,16 @@ def judge_folder(
 
     Args:
         folder: from `emoaug generate`.
-        real: the dataset that it was made from; its val and test splits are left out.
+        real: the dataset that it was made from; its val and test splits, and faces without a label, are left out.
         judges: their folder; by default FOLDER-judges.
         settings: how they are trained.
         scoring: what else is measured.
     """
     size = MadeFaces(folder).size()
-    known = real.select(real.for_training() & ~real.table["is_synthetic"].to_numpy(dtype=bool))
-    known = drop_unreadable(known)
+    usable = real.table["label"].notna() & ~real.table["is_synthetic"]
+    known = drop_unreadable(real.select(real.for_training() & usable.to_numpy(dtype=bool)))
     if not len(known):
-        raise EmoaugError(f"{real.root}: no real face to compare with, outside the splits val and test")
+        raise EmoaugError(f"{real.root}: no real, labelled face to compare with, outside the splits val and test")
     jury = train_jury(known, load_faces(known, size), judges or beside(folder), settings)
     return score_folder(folder, known, jury, scoring)
 

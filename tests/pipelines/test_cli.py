@@ -292,3 +292,29 @@ def test_measured_conditions_from_unlabelled_faces_to_a_bigger_labelled_dataset(
     bigger = read_faces(tmp_path / "bigger").table
     assert bigger[bigger.is_synthetic].exemplar_file.notna().all()
     assert run(capsys, "verify", tmp_path / "bigger")[0] == 0
+
+
+def test_a_system_that_recombines_gives_labelled_looks_to_everybody(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    table = read_faces(tmp_path / "faces").table
+    write_metadata(tmp_path / "faces", table.assign(label=table.label.where(table.subject != "person03", None)))
+    tiny = ["--size", 32, "--set", "width=4", "depth=2", "widest=8", "judge_width=4", "--steps", 2, "--batch-size", 4]
+    train = ["train", "--system", "ip-gan", "--data", tmp_path / "faces", "--out", tmp_path / "run", *tiny]
+    assert run(capsys, *train)[0] == 0
+    made = ["--data", tmp_path / "faces", "--weights", tmp_path / "run", "--out", tmp_path / "bigger"]
+    assert "as they are" in mistake(capsys, "generate", *made, "--strength", 0.5, 1)
+    judged = ["--filter", "evenness >= 0", "--scoring.no-landmarks", "--judge.folds", 2]
+    quick = ["--judge.classifier.steps", 2, "--judge.classifier.batch-size", 4]
+    code, out, _ = run(capsys, "generate", *made, "--policy", "per-class", "--count", 4, *judged, *quick)
+    assert code == 0
+    assert "kept 8 of 8 made faces" in out
+    bigger = read_faces(tmp_path / "bigger").table
+    rows = bigger[bigger.is_synthetic]
+    assert (rows.exemplar_file.str.split("/").str[0] == rows.label).all()
+    assert "person03" in set(rows.subject)
+    assert not rows.exemplar_file.str.contains("person03").any()
+    code, out, _ = run(capsys, "verify", tmp_path / "bigger")
+    assert (code, "all is well" in out, "not there any more" in out) == (0, True, False)
+    (tmp_path / "faces" / rows.exemplar_file.iloc[0]).unlink()
+    code, out, _ = run(capsys, "verify", tmp_path / "bigger")
+    assert (code, "not there any more" in out) == (0, True)

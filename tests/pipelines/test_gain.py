@@ -313,6 +313,22 @@ def test_a_measured_arm_learns_from_all_training_faces_and_takes_expressions_fro
         assert not set(made.table.subject) - set(seen["subjects"])
 
 
+def test_an_arm_that_recombines_shows_labelled_training_faces_to_a_system_of_its_own_or_from_elsewhere(run, tmp_path):
+    faces, _, _ = run
+    compact = get_system("ip-gan").configurations["compact"]
+    small = replace(compact, size=32, width=4, widest=8, judge_width=4)
+    others = replace(faces, table=faces.table.assign(subject="other " + faces.table.subject))
+    weights = train(others, tmp_path / "elsewhere", "ip-gan", small, SETTINGS.training)
+    settings = replace(PLAIN, arms=("ip-gan", "pretrained"), weights=weights, labels_per_class=("2",))
+    trials = run_gain(faces, tmp_path / "out", settings)
+    for trial in trials.itertuples():
+        made = read_faces(tmp_path / "out" / "synthetic" / f"fold{trial.fold}-seed0-2-{trial.arm}").table
+        assert trial.synthetic_faces == len(made) == trial.train_faces
+        assert made.exemplar_file.nunique() == trial.train_faces == 4
+        assert (made.exemplar_file.str.split("/").str[0] == made.label).all()
+        assert set(made.system) == {"ip-gan"}
+
+
 def test_numbers_of_labels_are_read_with_commas():
     assert replace(SETTINGS, labels_per_class=("5,25", "all")).label_counts == (5, 25, "all")
     free = replace(SETTINGS.classifier, class_balanced=False)
