@@ -106,10 +106,13 @@ def test_torch_and_the_system_are_left_as_they_were():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_gpu_gives_every_chunk_the_same_bytes_however_many_are_in_work(precision):
+@pytest.mark.parametrize("shown", [False, True], ids=["conditions", "exemplars"])
+def test_a_gpu_gives_every_chunk_the_same_bytes_however_many_are_in_work(precision, shown):
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    translator = tiny_translator(channels=24)
+    translator = tiny_translator(kind=Recombiner, channels=24)
     chunks = [chunk(seed, count=CHUNK["cuda"]) for seed in range(12)]
+    if shown:
+        chunks = [(one[0], other[0]) for one, other in zip(chunks, chunks[::-1], strict=True)]
     with reproducible(translator, "cuda"):
         alone = [translate_chunk(translator, *one, "cuda", precision) for one in chunks]
         with ThreadPoolExecutor(6) as pool:
