@@ -25,9 +25,9 @@ weight. Where a person has several pictures, half of the pairs of different pict
 attribute face is the very picture that is to come out, and a distance to it that forgives small shifts counts besides.
 
 An expression is not an input of this system: generation shows it a labelled face, whose look `recombine` gives to
-another, which then has that label. `translate` keeps a face's own attribute code, but moves it, within the directions in which the mean codes of
-the training expressions differ, to the mean asked for; the means are part of the checkpoint. Pose and light so stay the
-source's as far as the code keeps them apart from expression.
+another, which then has that label. `translate` keeps a face's own attribute code, but moves it, within the directions
+in which the mean codes of the training expressions differ, to the mean asked for; the means are part of the checkpoint.
+Pose and light so stay the source's as far as the code keeps them apart from expression.
 """
 
 from __future__ import annotations
