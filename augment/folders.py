@@ -35,6 +35,9 @@ COLUMNS = (
 )
 """The columns of metadata.csv in the order in which they are written; further columns follow."""
 
+_SPECIAL = re.compile('[,"\r\n]')
+"""What a cell of a CSV file has only between quotes."""
+
 HELD_OUT_SPLITS = ("val", "test")
 """Splits whose faces, and whose subjects, no system learns from and no synthetic face is made from."""
 
@@ -209,7 +212,11 @@ def write_metadata(folder: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -
             `COLUMNS` that it has are written first. Missing values become empty cells, lists and mappings JSON. The
             column pixels is left out: a folder has its pictures as files.
     """
-    pieces = [table] if isinstance(table, pd.DataFrame) else table
+    pieces = (
+        (table.iloc[at : at + 10_000] for at in range(0, max(1, len(table)), 10_000))
+        if isinstance(table, pd.DataFrame)
+        else table
+    )
     write_bytes(Path(folder) / "metadata.csv", (line.encode("utf-8") for line in _lines(pieces)))
 
 
@@ -224,31 +231,26 @@ def _lines(pieces: Iterable[pd.DataFrame]) -> Iterator[str]:
             yield ",".join(row) + "\n"
 
 
-def _cells(column: pd.Series) -> Iterator[str]:
-    """Write a column's values, each different text once: most columns have few, and a table may have a million rows."""
-    known: dict[Any, str] = {}
-    for value in column:
-        if not isinstance(value, str):
-            yield _quoted(_cell(value))
-            continue
-        text = known.get(value)
-        if text is None:
-            text = _quoted(value)
-            if len(known) < 10_000:
-                known[value] = text
-        yield text
+def _cells(column: pd.Series) -> list[str]:
+    """Write a column's values, without a look at each where there is nothing to write or to quote."""
+    missing = column.isna()
+    if missing.all():
+        return [""] * len(column)
+    cells = ["" if none else _cell(value) for value, none in zip(column.tolist(), missing.tolist(), strict=True)]
+    if not _SPECIAL.search("".join(cells)):
+        return cells
+    quoted = {cell: _quoted(cell) for cell in set(cells)}
+    return [quoted[cell] for cell in cells]
 
 
 def _cell(value: Any) -> str:
     """Write one value as text."""
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value)
-    return "" if pd.isna(value) else str(value)
+    return json.dumps(value) if isinstance(value, dict | list | tuple) else str(value)
 
 
 def _quoted(cell: str) -> str:
     """Quote a cell where CSV needs it; Python 3.11's own writer forgets the carriage return."""
-    return '"' + cell.replace('"', '""') + '"' if re.search('[,"\r\n]', cell) else cell
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
 
 
 def load_faces(faces: FaceTable, size: int | None) -> np.ndarray:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -27,32 +26,27 @@ from augment.generation_folder import (
     GenerateSummary,
     check_folder,
     csv_pieces,
-    picture_name,
     picture_names,
     write_tables,
 )
-from augment.generation_network import CHUNK, reproducible, translate_chunk
-from augment.generation_record import KIND, PLAN, RECORD, Made, Outcomes, Record, stamp_of
-from augment.pictures import encode_png, fit, is_grey, write_bytes
-from augment.plans import check_plan, condition_array, plan_summary
+from augment.generation_network import reproducible
+from augment.generation_record import KIND, PLAN, RECORD, Made, Outcomes, Record
+from augment.generation_work import Job
+from augment.pictures import write_bytes
+from augment.plans import check_plan, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
 from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.systems.base import Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
 
-KEPT = 32 * 2**20
-"""Bytes of sources that are kept decoded: in a plan for a small dataset each is used many times."""
-
 SHARD = 4
 """Chunks of a task on another machine, unless `batch_size` says how many faces are in work at one time."""
-
-_UNREADABLE = ("source could not be read", "exemplar could not be read")
 
 
 @dataclass(frozen=True)
 class GenerateSettings:
-    """How a plan is carried out; only `precision`, `device` and `include_real` can be seen in the files."""
+    """How a plan is carried out; batch size and threads cannot be seen in the files."""
 
     batch_size: int = 0
     """Faces in work at one time, rounded up to whole chunks (16 faces; 128 on CUDA), each of which keeps a thread busy;
@@ -65,6 +59,9 @@ class GenerateSettings:
     """Numbers that the network computes with."""
     threads: int = 0
     """Threads that read, translate and write; 0: as many as there are cores."""
+    compile: bool = False
+    """Have torch.compile make code for the network, which takes a minute before the first face and needs a C++ compiler
+    on a CPU; on CUDA it makes graphs. The last bits of the pictures differ."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 0:
@@ -90,8 +87,8 @@ def generate(
 
     The folder gets `CLASS/NAME.png`, `metadata.csv`, `plan.csv`, `run.json`, `contact_sheet.png`, and `rejected.csv`
     for what could not be used. The same call again takes up a run that was stopped, and does nothing in a finished
-    folder. The bytes of the pictures depend on the sources and exemplars, the weights, the plan's rows, the precision
-    and the kind of device, and not on batch size, threads, restarts or the engine.
+    folder. The bytes of the pictures depend on the sources and exemplars, the weights, the plan's rows, the precision,
+    compilation and the kind of device, and not on batch size, threads, restarts or the engine.
 
     Where the plan has exemplars and the system recombines faces, each source is given its exemplar's expression by
     `recombine`; otherwise it is translated to its condition.
@@ -119,7 +116,8 @@ def generate(
         "faces": _sha256(csv_pieces(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]])),
         "system": translator.name,
         "weights": weights_sha256(translator),
-        "precision": precision,
+        # Not an entry of its own: folders from before there was a compiler go on.
+        "precision": f"{precision} compiled" if settings.compile else precision,
         "include_real": settings.include_real,
     }
     finished = _finished(out, identity)
@@ -145,7 +143,7 @@ def generate(
         write_bytes(out / PLAN, csv_pieces(plan), parents=False)
         remove_temporary_files(out)
         record = Record(out / RECORD)
-        job = _Job(faces, translator, plan, out, device, precision)
+        job = Job(faces, translator, plan, out, device, precision)
         made = _make_all(job, record, settings, hold, engine)
         real = add_real_faces(faces, out, settings.include_real, settings.threads or cores(), picture_names(plan))
         hold.check(chain(map(job.name, np.flatnonzero(made.made).tolist()), names_of(real)))
@@ -157,141 +155,7 @@ def generate(
         return summary
 
 
-class _Face(NamedTuple):
-    """A source or an exemplar as the network sees it."""
-
-    picture: np.ndarray
-    """uint8 RGB, (size, size, 3)."""
-    grey: bool
-    sha256: str
-    size: tuple[int, int]
-    """Height and width of the file's picture, pixels."""
-
-
-class _Job:
-    """One plan with all that is needed to make any of its rows, in any order, from several threads."""
-
-    def __init__(
-        self, faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Path, device: str, precision: str
-    ) -> None:
-        self.faces, self.translator, self.out = faces, translator, out
-        self.device, self.precision, self.chunk = device, precision, CHUNK[device]
-        self.rows = plan["row"].to_numpy()
-        self.shows_exemplars = translator.takes_exemplars and "exemplar_index" in plan
-        # The faces that go into each row, (1 or 2, N): its source, and the exemplar that is shown.
-        columns = ["source_index", "exemplar_index"] if self.shows_exemplars else ["source_index"]
-        self.faces_of_rows = plan[columns].to_numpy().T
-        self.file_names, self.targets = plan["file_name"].to_numpy(object), plan["target"].to_numpy(object)
-        self.conditions = condition_array(plan, translator.condition_names)
-        # The first that come, not the latest: a plan goes through its sources in turns, class after class.
-        self._kept: dict[int, _Face] = {}
-        self._most_kept = KEPT // (3 * translator.size**2)
-
-    def name(self, place: int) -> str:
-        """Name of a row's picture, relative to the folder."""
-        return picture_name(self.file_names[place], self.targets[place], int(self.rows[place]))
-
-    def chunks(self, done: np.ndarray) -> list[np.ndarray]:
-        """Places in the plan that go through the network together, of every chunk in which a row is not done.
-
-        A chunk of which anything is missing is made again as a whole, so that the network sees what it saw before.
-        """
-        if not len(self.rows):
-            return []
-        number = self.rows // self.chunk
-        order = np.argsort(number, kind="stable")
-        starts = np.flatnonzero(np.diff(number[order], prepend=-1))
-        missing = np.add.reduceat(~done[order], starts, dtype=np.int64) > 0
-        return [places for places, wanted in zip(np.split(order, starts[1:]), missing, strict=True) if wanted]
-
-    def read(self, index: int) -> _Face:
-        """A source or an exemplar; EmoaugError if it cannot be read."""
-        face, size = self._kept.get(index), self.translator.size
-        if face is None:
-            picture, sha256 = self.faces.read(index)
-            height, width = picture.shape[:2]
-            face = _Face(fit(picture, size), is_grey(picture), sha256, (height, width))
-            if len(self._kept) < self._most_kept:
-                self._kept[index] = face
-        return face
-
-    def make(self, places: np.ndarray) -> list[tuple[Made, bytes]]:
-        """Read and translate one chunk; gives each row with its picture's file, empty if there is none."""
-        size = self.translator.size
-        batch = np.zeros((self.chunk, size, size, 3), dtype=np.uint8)
-        asked = np.zeros_like(batch)
-        if not self.shows_exemplars:
-            asked = np.zeros((self.chunk, self.conditions.shape[1]), dtype=np.float32)
-        results: list[Made] = []
-        slots: list[int] = []
-        grey: list[bool] = []
-        for place in places.tolist():
-            row, read = int(self.rows[place]), []
-            try:
-                for index in self.faces_of_rows[:, place].tolist():
-                    read.append(self.read(index))
-            except EmoaugError as error:
-                results.append(Made(row, rejected=_UNREADABLE[len(read)], detail=str(error)))
-                continue
-            source, exemplar = read[0], read[1] if self.shows_exemplars else None
-            slots.append(row % self.chunk)
-            grey.append(source.grey)
-            batch[slots[-1]] = source.picture
-            asked[slots[-1]] = exemplar.picture if exemplar else self.conditions[place]
-            shown = exemplar.sha256 if exemplar else ""
-            results.append(Made(row, "", source.sha256, source.size, exemplar_sha256=shown))
-        if not slots:
-            return [(entry, b"") for entry in results]
-        empty = np.setdiff1d(np.arange(self.chunk), slots)
-        batch[empty], asked[empty] = batch[slots[0]], asked[slots[0]]
-        pictures, usable = translate_chunk(self.translator, batch, asked, self.device, self.precision)
-        colourless = dict(zip(slots, grey, strict=True))
-        return [
-            (entry, b"") if entry.rejected else _encoded(entry, pictures[slot], bool(usable[slot]), colourless[slot])
-            for entry, slot in ((entry, entry.row % self.chunk) for entry in results)
-        ]
-
-    def for_others(self) -> _Job:
-        """The job without what only this process needs."""
-        job = copy.copy(self)
-        job.faces = replace(self.faces, rejected=self.faces.rejected.iloc[:0], notes=())
-        job.file_names = job.targets = np.zeros(0, object)
-        job._kept = {}
-        self.translator.cpu()
-        return job
-
-    def write(self, place: int, entry: Made, data: bytes) -> Made:
-        """Write a row's picture, if it has one."""
-        if not data:
-            return entry
-        path = self.out / self.name(place)
-        write_bytes(path, data, parents=False)
-        return entry._replace(stamp=stamp_of(path))
-
-    def write_from_elsewhere(self, place: int, entry: Made, data: bytes) -> Made:
-        """Write a row's picture that another process made; EmoaugError if it did not see a file that is here."""
-        if entry.rejected in _UNREADABLE:
-            index = int(self.faces_of_rows[_UNREADABLE.index(entry.rejected), place])
-            try:
-                self.read(index)
-            except EmoaugError as error:
-                return entry._replace(detail=str(error))
-            raise EmoaugError(
-                f"{self.faces.path(index)} can be read here and not where the faces are made "
-                f"({entry.detail}); put the data where every machine sees it under the same path"
-            )
-        return self.write(place, entry, data)
-
-
-def _encoded(entry: Made, picture: np.ndarray, usable: bool, grey: bool) -> tuple[Made, bytes]:
-    if not usable:
-        detail = f"row {entry.row}: the network's picture has infinite or undefined values"
-        return entry._replace(rejected="network gave no picture", detail=detail), b""
-    data = encode_png(picture, grey=grey)
-    return entry._replace(file_sha256=hashlib.sha256(data).hexdigest()), data
-
-
-def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold, engine: Engine | None) -> Outcomes:
+def _make_all(job: Job, record: Record, settings: GenerateSettings, hold: Hold, engine: Engine | None) -> Outcomes:
     """Make every row that is not done yet; gives what became of each row."""
     made = record.outcomes(job.rows, lambda place: f"{job.out}/{job.name(place)}", settings.threads)
     todo = job.chunks(made.done)
@@ -312,17 +176,18 @@ def _make_all(job: _Job, record: Record, settings: GenerateSettings, hold: Hold,
 
 
 def _make_here(
-    job: _Job, chunks: Sequence[np.ndarray], settings: GenerateSettings, done: Callable[[list[Made]], None]
+    job: Job, chunks: Sequence[np.ndarray], settings: GenerateSettings, done: Callable[[list[Made]], None]
 ) -> None:
     """Make chunks in threads, each of which reads, translates and writes, so that all three overlap."""
     workers = _threads(job, settings)
 
     def make(places: np.ndarray) -> list[Made]:
-        return [job.write(place, *made) for place, made in zip(places.tolist(), job.make(places), strict=True)]
+        made = job.make(places, translate)
+        return [job.write(place, *each) for place, each in zip(places.tolist(), made, strict=True)]
 
     with (
         explained_memory(f"on {job.device} for {workers * job.chunk} faces at a time; lower --batch-size"),
-        reproducible(job.translator, job.device),
+        reproducible(job.translator, job.device, job.precision, settings.compile) as translate,
         _one_core_each(workers) as pool,
     ):
         try:
@@ -335,7 +200,7 @@ def _make_here(
 
 
 def _make_elsewhere(
-    job: _Job,
+    job: Job,
     chunks: Sequence[np.ndarray],
     settings: GenerateSettings,
     hold: Hold,
@@ -358,14 +223,17 @@ def _make_elsewhere(
         engine(shards, 0, partial(_shard_maker, job.for_others(), settings), write)
 
 
-def _shard_maker(job: _Job, settings: GenerateSettings) -> Callable[[Sequence[np.ndarray]], list[tuple[Made, bytes]]]:
+def _shard_maker(job: Job, settings: GenerateSettings) -> Callable[[Sequence[np.ndarray]], list[tuple[Made, bytes]]]:
     """Give a worker elsewhere what makes several chunks."""
     # A worker has one core, or a graphics card, which one thread alone cannot keep busy.
     workers = _threads(job, settings) if job.device == "cuda" else 1
 
     def make(shard: Sequence[np.ndarray]) -> list[tuple[Made, bytes]]:
-        with reproducible(job.translator, job.device), _one_core_each(workers) as pool:
-            return list(chain.from_iterable(pool.map(job.make, shard)))
+        with (
+            reproducible(job.translator, job.device, job.precision, settings.compile) as translate,
+            _one_core_each(workers) as pool,
+        ):
+            return list(chain.from_iterable(pool.map(lambda places: job.make(places, translate), shard)))
 
     return make
 
@@ -374,7 +242,7 @@ def _one_core_each(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _threads(job: _Job, settings: GenerateSettings) -> int:
+def _threads(job: Job, settings: GenerateSettings) -> int:
     """Chunks in work at one time."""
     threads = settings.threads or cores()
     return min(threads, math.ceil(settings.batch_size / job.chunk)) if settings.batch_size else threads

@@ -73,12 +73,14 @@ class Outcomes:
 
     def add(self, entries: Sequence[Made]) -> None:
         """Note what became of some rows; the latest word on a row counts."""
-        for place, entry in zip(self.places([entry.row for entry in entries]).tolist(), entries, strict=True):
-            digests = [_digest(text) for text in (entry.file_sha256, entry.source_sha256, entry.exemplar_sha256)]
-            self.made[place] = all(digests[:2])
-            for digest, kept in zip(digests, self._digests, strict=True):
-                kept[place] = np.frombuffer(digest, np.uint8) if digest else 0
-            self.source_sizes[place] = entry.source_size
+        places = self.places([entry.row for entry in entries])
+        texts = [(entry.file_sha256, entry.source_sha256, entry.exemplar_sha256) for entry in entries]
+        digests = [[_digest(text) for text in row] for row in texts]
+        self.made[places] = [bool(file and source) for file, source, _ in digests]
+        joined = b"".join(digest or bytes(32) for row in digests for digest in row)
+        self._digests[:, places] = np.frombuffer(joined, np.uint8).reshape(-1, 3, 32).swapaxes(0, 1)
+        self.source_sizes[places] = np.array([entry.source_size for entry in entries], np.int32).reshape(-1, 2)
+        for place, entry in zip(places.tolist(), entries, strict=True):
             self.rejected.pop(place, None)
             if entry.rejected:
                 self.rejected[place] = (entry.rejected, entry.detail)

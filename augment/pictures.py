@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -27,12 +28,13 @@ LONGEST_SIDE = 1 << 16
 # A closed list, because some of Pillow's other formats start external programs (EPS) or are not pictures (PDF).
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
-# Faces have few repeats that a longer search would find: with one filter, and looking for runs alone, they take two
-# thirds of the time that level 1 takes by itself, and a little less space.
+# Faces have few repeats that a longer search would find: with one filter, and looking for runs alone, they take half
+# the time that level 1 takes by itself. Paeth's filter saves a tenth of the space, and takes a quarter more time to
+# write and half as much again to read, each time that somebody trains on the faces.
 _PNG = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
-    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
 )
 
 
@@ -101,9 +103,8 @@ def _rgb(pixels: np.ndarray) -> np.ndarray:
         return np.rint(blended[..., ::-1] * (255 / full)).astype(np.uint8)
     if full == 65535:
         pixels = _eight_bits(pixels)
-    if channels == 1:
-        return np.repeat(pixels, 3, axis=2)
-    return np.ascontiguousarray(pixels[..., ::-1])
+    # OpenCV turns channels round ten times as fast as NumPy copies them in another order.
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if channels == 1 else cv2.COLOR_BGR2RGB)
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
@@ -186,10 +187,10 @@ def encode_png(picture: np.ndarray, grey: bool | None = None) -> bytes:
         raise ValueError(f"a picture is uint8 (H, W, 3), not {picture.dtype} {picture.shape}")
     already_grey = grey is not False and is_grey(picture)
     if already_grey if grey is None else grey:
-        pixels = picture[..., 0] if already_grey else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        pixels = np.ascontiguousarray(picture[..., 0]) if already_grey else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     else:
-        pixels = picture[..., ::-1]
-    done, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels), _PNG)
+        pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(".png", pixels, _PNG)
     if not done:
         raise ValueError(f"OpenCV could not encode a picture of shape {picture.shape}")
     return encoded.tobytes()
@@ -207,17 +208,25 @@ def write_bytes(path: Path | str, data: bytes | Iterable[bytes], parents: bool =
     Raises:
         OSError: it cannot be written; the old file is as it was.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=parents, exist_ok=True)
     # A leading dot hides the half-written file from every reader of picture folders; the short name fits where a
-    # longest-possible file name would not leave room for a suffix.
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    # longest-possible file name would not leave room for a suffix. Text, because a Path takes longer than the system.
+    temporary = f"{os.path.split(path)[0] or '.'}/.{uuid.uuid4().hex}.tmp"
     try:
-        with temporary.open("wb") as file:
+        with _opened(temporary, parents) as file:
             file.writelines([data] if isinstance(data, bytes) else data)
         os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic on every system
-    finally:
-        temporary.unlink(missing_ok=True)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _opened(path: str, parents: bool) -> BinaryIO:
+    """Open a new file; its folder is made if absent."""
+    try:
+        return open(path, "wb")
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=parents, exist_ok=True)
+        return open(path, "wb")
 
 
 def write_text(path: Path | str, text: str, parents: bool = True) -> None:

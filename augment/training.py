@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from augment.checkpoints import save_checkpoint
-from augment.devices import Device, Machines, Precision, explained_memory, make_fabric, seed_from
+from augment.devices import Device, Machines, Precision, explained_memory, make_fabric, memory_format, seed_from
 from augment.folders import FaceTable
 from augment.measured_conditions import are_measured, expression_means, fit_scale
 from augment.pictures import encode_png, write_bytes, write_text
@@ -47,10 +47,6 @@ if TYPE_CHECKING:
 
 KIND = "emoaug train"
 RUN_FILE = "settings.json"
-
-MOST_CHANNELS_LAST = 5_000_000
-"""Parameters up to which networks are laid out channels last on a CPU. Of LSSL's compact ones that takes a twentieth
-off a step; with StarGAN's 50 million it adds more than half to one, most of it copies of weights between layouts."""
 
 Conditions = Literal["labels", "blendshapes", "action-units"]
 """What a condition asks for: the class that faces are labelled with, or the strength of each movement that was measured
@@ -127,7 +123,7 @@ class Trainer:
             self.share = Share(fabric.global_rank, fabric.world_size, settings.batch_size // fabric.world_size)
             share_batch_norms(translator)
         self.translator = translator.to(self.device)
-        self.translator.to(memory_format=_memory_format(self.translator, self.device))
+        self.translator.to(memory_format=memory_format(self.translator, self.device.type))
         self._begin_average()
         self.phases = self.translator.phases()
         # Phases that train the same modules share an optimiser. With one each, Adam would give a gradient penalty steps
@@ -347,13 +343,6 @@ class Trainer:
 
 def _modules_key(phase: Phase) -> tuple[int, ...]:
     return tuple(id(module) for module in phase.modules)
-
-
-def _memory_format(translator: Translator, device: torch.device) -> torch.memory_format:
-    """Channels last, where that is quicker: not on a CPU for networks whose weights outweigh their maps."""
-    count = sum(parameter.numel() for parameter in translator.parameters())
-    large = device.type == "cpu" and count > MOST_CHANNELS_LAST
-    return torch.contiguous_format if large else torch.channels_last
 
 
 class _Trained:

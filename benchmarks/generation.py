@@ -40,7 +40,7 @@ from augment.devices import Device, Precision, choose_device, choose_precision
 from augment.folders import FaceTable, read_faces
 from augment.generation import GenerateSettings, generate
 from augment.generation_folder import picture_names
-from augment.generation_network import CHUNK, reproducible, translate_chunk
+from augment.generation_network import CHUNK, reproducible
 from augment.pictures import encode_png, fit, is_grey, write_bytes, write_text
 from augment.plans import PlanSettings, build_plan
 from augment.systems import SystemInfo, Translator, get_system
@@ -76,6 +76,8 @@ class Options:
     """About how long a system's network takes in a repetition; it decides how many faces are made."""
     repeat: int = 5
     """Repetitions; the median counts."""
+    compile: bool = False
+    """Compile the networks, as emoaug generate --compile does."""
     data: Path | None = None
     """Folder of faces to make others of; by default a thousand smooth random pictures with a little noise."""
 
@@ -119,8 +121,12 @@ class Case:
         self.names = list(picture_names(self.plan))
         self.seconds: dict[str, list[float]] = {work: [] for work in WORKS}
 
-    def measure(self) -> None:
-        """Time every piece of work once, each in a folder of its own."""
+    def measure(self, folder: Path) -> None:
+        """Time every piece of work once, each in a folder of its own.
+
+        The folders stay: a disk without a journal (ext4 in many virtual machines) looks at every file that was removed
+        in the last minutes before it makes a new one, which takes longer than all the rest of the work on a face.
+        """
         works: dict[str, Callable[[Path], Any]] = {
             "read": self.read,
             "network": lambda _: self.network(self.chunks),
@@ -129,10 +135,10 @@ class Case:
             "whole": partial(self.generate, self.translator),
         }
         for name, work in works.items():
-            with tempfile.TemporaryDirectory() as folder:
-                began = time.perf_counter()
-                work(Path(folder) / "out")
-                self.seconds[name].append(time.perf_counter() - began)
+            out = Path(tempfile.mkdtemp(dir=folder)) / "out"
+            began = time.perf_counter()
+            work(out)
+            self.seconds[name].append(time.perf_counter() - began)
 
     def read(self, _: Path) -> None:
         """Read and decode the source of every row."""
@@ -144,14 +150,11 @@ class Case:
         settings = self.settings
         workers = min(settings.threads, math.ceil(settings.batch_size / self.chunk) or settings.threads)
 
-        def translate(_: int) -> np.ndarray:
-            return translate_chunk(self.translator, *self.batch, settings.device, settings.precision)[0]
-
         with (
-            reproducible(self.translator, settings.device),
+            reproducible(self.translator, settings.device, settings.precision, settings.compile) as translate,
             ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         ):
-            return list(pool.map(translate, range(chunks)))[-1]
+            return list(pool.map(lambda _: translate(*self.batch)[0], range(chunks)))[-1]
 
     def write(self, out: Path) -> None:
         """Encode and write as many pictures as the plan has rows."""
@@ -250,11 +253,11 @@ def main(options: Options) -> list[dict[str, Any]]:
         for size in options.sizes:
             faces = drawn(Path(folder) / str(size), size) if options.data is None else read_faces(options.data)
             for precision, batch, system in itertools.product(precisions, options.batch_sizes, options.systems):
-                settings = GenerateSettings(batch, "no", device, precision, threads)
+                settings = GenerateSettings(batch, "no", device, precision, threads, options.compile)
                 cases.append(Case(system, faces, size, settings, options.seconds))
         for repetition in range(options.repeat):
             for case in cases:
-                case.measure()
+                case.measure(Path(folder))
             print(f"repetition {repetition + 1} of {options.repeat}", flush=True)
     results = compared([case.result() for case in cases])
     print("\n" + table(results))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from augment.devices import upload
 from augment.intensities import are_intensities
 from emoaug import EmoaugError
 
@@ -46,7 +47,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items() if value is not None}
+        moved = {name: upload(value, device) for name, value in vars(self).items() if value is not None}
         return Batch(**moved)
 
 

@@ -20,9 +20,10 @@ import torch
 from augment.checkpoints import weights_sha256
 from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.folders import read_faces
-from augment.generation import GenerateSettings, _Job, generate
+from augment.generation import GenerateSettings, generate
 from augment.generation_folder import csv_pieces, picture_names
 from augment.generation_record import Made, Record
+from augment.generation_work import Job
 from augment.measured_conditions import fit_scale
 from augment.pictures import contact_sheet, encode_png, fit, read_picture
 from augment.plans import PlanSettings, build_plan
@@ -480,7 +481,7 @@ def test_faces_take_the_expressions_of_exemplars_and_say_whose(tmp_path):
 
 def test_a_chunk_is_made_as_a_whole_when_anything_of_it_is_missing(faces, tmp_path):
     plan = plan_for(faces, count=21).drop(index=[3, 17, 18]).sample(frac=1, random_state=0).reset_index(drop=True)
-    job = _Job(faces, tiny_translator(), plan, tmp_path, "cpu", "32-true")
+    job = Job(faces, tiny_translator(), plan, tmp_path, "cpu", "32-true")
     done = np.ones(len(plan), dtype=bool)
     assert job.chunks(done) == []
     done[(plan["row"] == 20) | (plan["row"] == 62)] = False
@@ -494,7 +495,7 @@ def test_a_source_is_decoded_once_as_long_as_there_is_room(faces, tmp_path, monk
     looked_at = []
     read = type(faces).read
     monkeypatch.setattr(type(faces), "read", lambda table, i: looked_at.append(i) or read(table, i))
-    monkeypatch.setattr("augment.generation.KEPT", 4 * 3 * 24 * 24)
+    monkeypatch.setattr("augment.generation_work.KEPT", 4 * 3 * 24 * 24)
     plan = plan_for(faces, count=40)
     generate(faces, tiny_translator(), plan, tmp_path / "out", replace(CPU, threads=1, include_real="no"), {})
     times = pd.Series(looked_at).value_counts().sort_values()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from augment.generation_network import CHUNK, reproducible, translate_chunk
+from augment.generation_network import CHUNK, reproducible
 from emoaug import EmoaugError
 from tests.augment.tiny_translator import EXPRESSIONS, Recombiner, TinySettings, TinyTranslator, tiny_translator
 
@@ -26,11 +26,16 @@ def chunk(seed=0, size=24, count=16):
     return pictures, generator.random((count, 3), dtype=np.float32)
 
 
+def translated(translator, pictures, asked):
+    with reproducible(translator, "cpu") as translate:
+        return translate(pictures, asked)
+
+
 def test_every_value_of_a_pixel_comes_through_unchanged():
     pictures, conditions = chunk()
     assert len(np.unique(pictures)) == 256
     same = Same(EXPRESSIONS, TinySettings())
-    made, usable = translate_chunk(same, pictures, conditions, "cpu", "32-true")
+    made, usable = translated(same, pictures, conditions)
     assert np.array_equal(made, pictures)
     assert usable.all()
     expected = np.moveaxis(pictures, 3, 1).astype(np.float32) / 127.5 - 1
@@ -46,7 +51,7 @@ def test_faces_with_a_value_that_is_no_number_are_not_usable(wrong):
             faces[5] = wrong
             return faces
 
-    _, usable = translate_chunk(Wrong(EXPRESSIONS, TinySettings()), *chunk(), "cpu", "32-true")
+    _, usable = translated(Wrong(EXPRESSIONS, TinySettings()), *chunk())
     assert np.flatnonzero(~usable).tolist() == [3, 5]
 
 
@@ -56,7 +61,7 @@ def test_values_beyond_the_range_are_cut_off():
             return faces * 3
 
     pictures, conditions = chunk()
-    made, usable = translate_chunk(Loud(EXPRESSIONS, TinySettings()), pictures, conditions, "cpu", "32-true")
+    made, usable = translated(Loud(EXPRESSIONS, TinySettings()), pictures, conditions)
     assert usable.all()
     assert (made[pictures >= 170] == 255).all()
     assert (made[pictures <= 85] == 0).all()
@@ -68,7 +73,7 @@ def test_a_system_that_changes_the_shape_is_named():
             return faces[:, :, ::2]
 
     with pytest.raises(EmoaugError, match=r"tiny gave faces of shape \(16, 3, 12, 24\)"):
-        translate_chunk(Smaller(EXPRESSIONS, TinySettings()), *chunk(), "cpu", "32-true")
+        translated(Smaller(EXPRESSIONS, TinySettings()), *chunk())
 
 
 def test_exemplars_are_shown_in_the_place_of_conditions():
@@ -77,7 +82,7 @@ def test_exemplars_are_shown_in_the_place_of_conditions():
             return (identity_faces + attribute_faces) / 2
 
     one, other = chunk(0)[0] // 2 * 2, chunk(1)[0] // 2 * 2
-    made, usable = translate_chunk(Shown(EXPRESSIONS, TinySettings()), one, other, "cpu", "32-true")
+    made, usable = translated(Shown(EXPRESSIONS, TinySettings()), one, other)
     assert np.abs(made - (one / 2 + other / 2)).max() <= 0.01
     assert usable.all()
 
@@ -86,7 +91,7 @@ def test_exemplars_are_shown_in_the_place_of_conditions():
             return attribute_faces[:, :, ::2]
 
     with pytest.raises(EmoaugError, match=r"shape \(16, 3, 12, 24\).*its recombine\(\)"):
-        translate_chunk(Smaller(EXPRESSIONS, TinySettings()), one, other, "cpu", "32-true")
+        translated(Smaller(EXPRESSIONS, TinySettings()), one, other)
 
 
 def test_torch_and_the_system_are_left_as_they_were():
@@ -105,21 +110,22 @@ def test_torch_and_the_system_are_left_as_they_were():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("shown", [False, True], ids=["conditions", "exemplars"])
-def test_a_gpu_gives_every_chunk_the_same_bytes_however_many_are_in_work(precision, shown):
+def test_a_gpu_gives_every_chunk_the_same_bytes_however_many_are_in_work(precision, shown, compiled):
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     translator = tiny_translator(kind=Recombiner, channels=24)
     chunks = [chunk(seed, count=CHUNK["cuda"]) for seed in range(12)]
     if shown:
         chunks = [(one[0], other[0]) for one, other in zip(chunks, chunks[::-1], strict=True)]
-    with reproducible(translator, "cuda"):
-        alone = [translate_chunk(translator, *one, "cuda", precision) for one in chunks]
+    with reproducible(translator, "cuda", precision, compiled) as translate:
+        alone = [translate(*one) for one in chunks]
         with ThreadPoolExecutor(6) as pool:
-            together = list(pool.map(lambda one: translate_chunk(translator, *one, "cuda", precision), chunks))
+            together = list(pool.map(lambda one: translate(*one), chunks))
     for (expected, usable), (made, usable_too) in zip(alone, together, strict=True):
         assert np.array_equal(made, expected)
         assert usable.all()
         assert usable_too.all()
-    on_cpu, _ = translate_chunk(translator.cpu(), *chunks[0], "cpu", "32-true")
+    on_cpu, _ = translated(translator, *chunks[0])
     assert np.abs(alone[0][0].astype(int) - on_cpu).mean() < 3

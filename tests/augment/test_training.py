@@ -122,7 +122,7 @@ def test_a_state_laid_out_in_another_way_goes_on_alike(faces, tmp_path, monkeypa
         patch.setattr(Trainer, "_one_step", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(faces, tmp_path / "parts", "lssl", SYSTEM, settings)
-    monkeypatch.setattr("augment.training.MOST_CHANNELS_LAST", 0)
+    monkeypatch.setattr("augment.devices.MOST_CHANNELS_LAST", 0)
     train(faces, tmp_path / "parts", "lssl", SYSTEM, settings)
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     difference = torch.cat([(whole[name] - parts[name]).abs().flatten() for name in whole])

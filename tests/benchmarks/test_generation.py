@@ -46,7 +46,9 @@ def test_systems_are_built_at_sizes_below_their_own():
 def test_speed_is_measured_and_written(tmp_path, capsys):
     out = tmp_path / "speed.json"
     generation.drawn(tmp_path / "faces", 32, 21)
-    options = Options(out, ("lssl", "stargan"), (32,), ("32-true",), (0, 16), 1, "cpu", 0.01, 2, tmp_path / "faces")
+    options = Options(
+        out, ("lssl", "stargan"), (32,), ("32-true",), (0, 16), 1, "cpu", 0.01, 2, data=tmp_path / "faces"
+    )
     generation.main(options)
     report = json.loads(out.read_text())
     assert {(r["system"], r["batch_size"]) for r in report["results"]} == {
