@@ -11,8 +11,9 @@ import pickle
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +23,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from augment.checkpoints import save_checkpoint
-from augment.devices import Device, Machines, Precision, explained_memory, make_fabric, memory_format, seed_from
+from augment.devices import (
+    Device,
+    Machines,
+    Precision,
+    compile_options,
+    explained_memory,
+    make_fabric,
+    memory_format,
+    seed_from,
+)
 from augment.folders import FaceTable
 from augment.measured_conditions import are_measured, expression_means, fit_scale
 from augment.pictures import encode_png, write_bytes, write_text
@@ -105,6 +115,7 @@ class Trainer:
         extra: facts to keep in the checkpoint, such as which subjects were seen.
         fabric: the device, and the processes that train together.
         hold: the lock of the run folder; None in processes that do not write to it.
+        compiled: whether `torch.compile` makes code for the networks that make faces.
     """
 
     def __init__(
@@ -116,6 +127,7 @@ class Trainer:
         extra: dict[str, Any],
         fabric: Fabric,
         hold: Hold | None,
+        compiled: bool = False,
     ) -> None:
         self.settings, self.data, self.out, self.extra, self.hold = settings, data, out, extra, hold
         self.fabric, self.device, self.share = fabric, fabric.device, None
@@ -126,6 +138,9 @@ class Trainer:
         self.translator.to(memory_format=memory_format(self.translator, self.device.type))
         self._begin_average()
         self.phases = self.translator.phases()
+        self.compiled = compiled
+        if compiled:
+            self._compile()
         # Phases that train the same modules share an optimiser. With one each, Adam would give a gradient penalty steps
         # as large as the adversarial ones, whatever its weight.
         self.optimizers: dict[tuple[int, ...], torch.optim.Optimizer] = {}
@@ -145,6 +160,17 @@ class Trainer:
             name: {k: v.detach().clone() for k, v in module.state_dict().items()}
             for name, module in self.translator.averaged_modules().items()
         }
+
+    def _compile(self) -> None:
+        """Compile the networks that make faces and that one phase alone trains.
+
+        Others, such as classifiers that judge too, are also asked for gradients of their gradients, which compiled code
+        does not give.
+        """
+        phases = Counter(id(module) for phase in self.phases for module in phase.modules)
+        for module in self.translator.averaged_modules().values():
+            if phases[id(module)] == 1:
+                module.compile(**compile_options(self.device.type))
 
     def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
         parameters = [p for module in phase.modules for p in module.parameters()]
@@ -212,6 +238,9 @@ class Trainer:
         s, optimizer = self.settings, self.optimizers[_modules_key(phase)]
         parameters = [p for module in phase.modules for p in module.parameters()]
         torch.manual_seed(seed_from(s.seed, phase.name, self.step))
+        if self.compiled:
+            # Graphs may take back the memory of what they gave in the phase before.
+            torch.compiler.cudagraph_mark_step_begin()
         for group in optimizer.param_groups:
             group["lr"] = s.learning_rate * phase.learning_rate_factor * decay
         with _Trained(self.translator, phase.modules):
@@ -224,7 +253,7 @@ class Trainer:
             nn.utils.clip_grad_norm_(parameters, phase.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self.terms.update({k: v.detach() for k, v in logged.items()})
+        self.terms.update({k: v.detach().clone() for k, v in logged.items()})
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -336,7 +365,9 @@ class Trainer:
     def _save_samples(self) -> None:
         if not self.writes:
             return
-        with _Averaged(self.translator, self.average), self.fabric.autocast():
+        # Compiled code is for a batch's size alone.
+        eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+        with _Averaged(self.translator, self.average), self.fabric.autocast(), eager:
             sheet = sample_sheet(self.translator, self.data, self.device)
         write_bytes(self.out / "samples" / f"{self.step:06d}.png", encode_png(sheet), parents=False)
 
@@ -398,6 +429,7 @@ def train(
     restart: bool = False,
     conditions: Conditions = "labels",
     machines: Machines | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train a system on a dataset's training faces, or go on with the run in `out`.
 
@@ -415,6 +447,7 @@ def train(
             `Translator.named_conditions`.
         machines: how many devices train together. With more than one the script is started once more for each, and
             those other processes end with this call: what follows it happens once.
+        compiled: have `torch.compile` make code for the networks that make faces; the last bits of sums differ.
 
     Returns:
         The checkpoint folder.
@@ -454,7 +487,7 @@ def train(
     if scale is not None:
         identity |= {"conditions": scale.to_json()}
         extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}
-    return run_training(out, identity, settings, prepare, extra, restart, machines)
+    return run_training(out, identity, settings, prepare, extra, restart, machines, compiled)
 
 
 def run_training(
@@ -465,6 +498,7 @@ def run_training(
     extra: dict[str, Any],
     restart: bool = False,
     machines: Machines | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train what `prepare` gives in the run folder `out`, or go on with the run in it.
 
@@ -476,6 +510,7 @@ def run_training(
         extra: facts to keep in the checkpoint.
         restart: throw away what `out` holds of an earlier run and begin anew.
         machines: how many devices train together; see `train`.
+        compiled: see `train`.
 
     Returns:
         The checkpoint folder.
@@ -509,7 +544,7 @@ def run_training(
 
     with together(fabric), ExitStack() as stack:
         if decided(fabric, begin):
-            _train(fabric, out, identity, settings, prepare, extra, holds[0] if holds else None)
+            _train(fabric, out, identity, settings, prepare, extra, holds[0] if holds else None, compiled)
     return out / "checkpoint"
 
 
@@ -521,6 +556,7 @@ def _train(
     prepare: Callable[[], tuple[Translator, TrainingFaces]],
     extra: dict[str, Any],
     hold: Hold | None,
+    compiled: bool,
 ) -> None:
     """Train in a folder that one of the processes holds."""
     torch.manual_seed(seed_from(settings.seed, "weights"))
@@ -529,7 +565,7 @@ def _train(
     if hold is not None:
         write_run(out, KIND, run, RUN_FILE)
     with explained_memory(f"for a batch of {settings.batch_size} faces; lower --batch-size"):
-        Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}, fabric, hold).run()
+        Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}, fabric, hold, compiled).run()
     if hold is not None:
         hold.check()
         write_run(out, KIND, run | {"finished": True}, RUN_FILE)

@@ -3,6 +3,7 @@ the parent is gone. `augment.engines` has the same for other machines."""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing import resource_tracker
 from typing import Any, Protocol, TypeVar
@@ -26,6 +27,19 @@ Result = TypeVar("Result")
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep memory that was freed for what comes next, for the whole process.
+
+    By default glibc gives large blocks back to the system, which then clears every page again for the next batch: a
+    tenth of the time of a network in float32. Elsewhere, nothing happens.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # of malloc.h
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_threshold, 32 * 2**20)
+        library.mallopt(trim_threshold, 2**30)
 
 
 class Engine(Protocol):
@@ -167,6 +181,7 @@ def _start(start: Callable[[], Callable[[Any], Any]]) -> None:
     global _do
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
+    keep_freed_memory()
     _do = start()
 
 

@@ -44,7 +44,7 @@ from augment.generation_network import CHUNK, reproducible
 from augment.pictures import encode_png, fit, is_grey, write_bytes, write_text
 from augment.plans import PlanSettings, build_plan
 from augment.systems import SystemInfo, Translator, get_system
-from augment.workers import cores, in_threads
+from augment.workers import cores, in_threads, keep_freed_memory
 from benchmarks.machine import machine
 from benchmarks.stargan import StarGAN, StarGANSettings
 
@@ -246,6 +246,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 
 def main(options: Options) -> list[dict[str, Any]]:
     """Measure, print the table, write the JSON."""
+    keep_freed_memory()  # as the command does
     device, threads = choose_device(options.device), options.threads or cores()
     precisions = dict.fromkeys(choose_precision(precision, device) for precision in options.precisions)
     with tempfile.TemporaryDirectory() as folder:

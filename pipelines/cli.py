@@ -61,6 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         # Only now, and only this one: torch alone takes seconds to import, and --help must not.
         module = importlib.import_module(f"pipelines.commands.{given[0]}")
         options = tyro.cli(module.Options, args=given[1:], prog=f"emoaug {given[0]}")
+        from augment.workers import keep_freed_memory
+
+        keep_freed_memory()
         return int(module.run(options) or 0)
     except EmoaugError as error:
         return _fail(str(error))

@@ -39,6 +39,9 @@ class Options:
     """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
     training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
     machines: Annotated[Machines, tyro.conf.arg(name="")] = field(default_factory=Machines)
+    compile: bool = False
+    """Have torch.compile make code for the networks that make faces, which takes some minutes before the first step and
+    needs a C++ compiler on a CPU; on CUDA it makes graphs."""
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
     restart: bool = False
     """Throw away what the run folder holds, and begin anew."""
@@ -59,6 +62,7 @@ def run(options: Options) -> None:
         restart=options.restart,
         conditions=options.conditions,
         machines=options.machines,
+        compiled=options.compile,
     )
     samples = sorted((options.out / "samples").glob("*.png"))
     data = options.data if options.conditions == "labels" else "LABELLED"

@@ -1,11 +1,14 @@
 """One chunk through the network: exact on the way in and out, and nothing of it left behind."""
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+import torch._dynamo
+import torch._inductor.config
 
 from augment.generation_network import CHUNK, reproducible
 from emoaug import EmoaugError
@@ -107,6 +110,25 @@ def test_torch_and_the_system_are_left_as_they_were():
         fails()
     assert translator.training
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
+def test_compiled_code_gives_the_same_pictures_but_for_rounding():
+    translator = tiny_translator()
+    plain, _ = translated(translator, *chunk())
+    torch._dynamo.reset()
+    with (
+        torch._inductor.config.patch(compile_threads=1),
+        reproducible(translator, "cpu", compiled=True) as translate,
+        ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        made = [pictures for pictures, _ in pool.map(lambda _: translate(*chunk()), range(3))]
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+    assert np.abs(made[0].astype(int) - plain).max() <= 1
+    assert all(np.array_equal(pictures, made[0]) for pictures in made)
+    # What was compiled is not what is used without.
+    assert np.array_equal(translated(translator, *chunk())[0], plain)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

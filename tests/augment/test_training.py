@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch._dynamo
 from safetensors.torch import load_file
 
 from augment.checkpoints import load_translator, read_config
@@ -256,3 +257,19 @@ def test_a_system_of_classes_says_which_ones_take_measured_conditions(faces, tmp
     with pytest.raises(EmoaugError, match="reggan learns from labels only; measured conditions are for lssl and cdaae"):
         train(faces, tmp_path / "run", "reggan", settings, SETTINGS, conditions="blendshapes")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_compiled_networks_learn_the_same_but_for_rounding(faces, tmp_path, monkeypatch):
+    # All of torch.compile but the C++ at its end, which takes minutes; generation's test has that too.
+    monkeypatch.setattr("augment.training.compile_options", lambda device: {"backend": "aot_eager", "dynamic": False})
+    settings = replace(SETTINGS, steps=3, sample_every=2)
+    train(faces, tmp_path / "plain", "lssl", SYSTEM, settings)
+    torch._dynamo.reset()
+    train(faces, tmp_path / "compiled", "lssl", SYSTEM, settings, compiled=True)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+    plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "compiled")
+    # A step of Adam is as long as its rate, 1e-3, whatever the gradient.
+    assert max(float((plain[name] - compiled[name]).abs().max()) for name in plain) < 1e-3
+    # The same run: how it is computed does not keep it from going on.
+    assert train(faces, tmp_path / "compiled", "lssl", SYSTEM, settings).is_dir()

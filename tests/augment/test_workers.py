@@ -1,6 +1,9 @@
 """The loop over tasks in processes, and the one in threads."""
 
 import os
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -90,3 +93,26 @@ def test_threads_give_results_in_order_and_pass_errors_on():
     assert list(in_threads(lambda i: i * i, list(range(1000)), 4)) == [i * i for i in range(1000)]
     with pytest.raises(ZeroDivisionError):
         list(in_threads(lambda i: 1 // (i - 600), list(range(1000)), 4))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_memory_that_was_freed_is_used_again():
+    code = """if True:
+        import resource, sys
+        import numpy as np
+        from augment.workers import keep_freed_memory
+        if len(sys.argv) > 1:
+            keep_freed_memory()
+        def use():
+            return [np.ones(2**22, np.uint8) for _ in range(8)]
+        for _ in range(3):
+            use()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            use()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    run = [sys.executable, "-c", code]
+    given, kept = (int(subprocess.check_output([*run, *more], text=True)) for more in ((), ("keep",)))
+    # Whether the system gives the pages one by one, or many at a time, it gives them once.
+    assert kept < given / 4
