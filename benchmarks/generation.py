@@ -3,7 +3,8 @@
 For every system, size, precision and batch size, pictures a second of: reading (the file, its hash, decoding), the
 network, writing (encoding, the file), each alone in as many threads; reading and writing together, which is a whole
 generation by a system that gives every face back; and the whole generation, from the plan to the finished folder. The
-whole is set beside the slower of its halves: the network, and reading and writing. Each repetition measures all of this
+whole is set beside the slower of its halves: the network, and reading and writing; in time, and in core seconds, which
+say the same of CPUs that other work shares. Each repetition measures all of this
 for every system in turn, so that other work on the machine falls on all alike. StarGAN's generator as published is the
 reference. Weights are random, which costs the same. Prints a table and writes JSON with every repetition.
 
@@ -120,6 +121,7 @@ class Case:
         self.plan = plan.iloc[:count]
         self.names = list(picture_names(self.plan))
         self.seconds: dict[str, list[float]] = {work: [] for work in WORKS}
+        self.core_seconds: dict[str, list[float]] = {work: [] for work in WORKS}
 
     def measure(self, folder: Path) -> None:
         """Time every piece of work once, each in a folder of its own.
@@ -136,9 +138,10 @@ class Case:
         }
         for name, work in works.items():
             out = Path(tempfile.mkdtemp(dir=folder)) / "out"
-            began = time.perf_counter()
+            began, cores_began = time.perf_counter(), time.process_time()
             work(out)
             self.seconds[name].append(time.perf_counter() - began)
+            self.core_seconds[name].append(time.process_time() - cores_began)
 
     def read(self, _: Path) -> None:
         """Read and decode the source of every row."""
@@ -173,8 +176,6 @@ class Case:
     def result(self) -> dict[str, Any]:
         """What was measured, as JSON."""
         seconds, count = self.seconds, len(self.plan)
-        halves = zip(seconds["network"], seconds["read and write"], strict=True)
-        ratios = [whole / max(pair) for whole, pair in zip(seconds["whole"], halves, strict=True)]
         return {
             "system": self.system,
             "size": self.size,
@@ -183,9 +184,17 @@ class Case:
             "parameters": sum(p.numel() for m in self.translator.averaged_modules().values() for p in m.parameters()),
             "faces": count,
             "pictures_a_second": {work: count / statistics.median(seconds[work]) for work in WORKS},
-            "whole_to_slower_half": statistics.median(ratios),
+            "whole_to_slower_half": to_slower_half(seconds),
+            "whole_to_slower_half_core_seconds": to_slower_half(self.core_seconds),
             "seconds": seconds,
+            "core_seconds": self.core_seconds,
         }
+
+
+def to_slower_half(seconds: dict[str, list[float]]) -> float:
+    """How many times as long the whole takes as the slower of its halves."""
+    halves = zip(seconds["network"], seconds["read and write"], strict=True)
+    return statistics.median(whole / max(pair) for whole, pair in zip(seconds["whole"], halves, strict=True))
 
 
 def built(name: str, expressions: tuple[str, ...], size: int) -> Translator:
@@ -233,12 +242,17 @@ def compared(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Medians as Markdown."""
-    heads = [*(f"{work}/s" for work in WORKS), "whole ÷ slower half", *(f"{work} × StarGAN" for work in AGAINST)]
+    heads = [
+        *(f"{work}/s" for work in WORKS),
+        "whole ÷ slower half",
+        "in core seconds",
+        *(f"{work} × StarGAN" for work in AGAINST),
+    ]
     lines = [f"| system | size | precision | batch | {' | '.join(heads)} |", "|---" * (4 + len(heads)) + "|"]
     for result in results:
         cells = [result["system"], result["size"], result["precision"], result["batch_size"] or "all"]
         cells += [f"{result['pictures_a_second'][work]:,.0f}" for work in WORKS]
-        cells += [f"{result['whole_to_slower_half']:.2f}"]
+        cells += [f"{result[name]:.2f}" for name in ("whole_to_slower_half", "whole_to_slower_half_core_seconds")]
         cells += [f"{result['times_stargan'][work]:.1f}" if "times_stargan" in result else "" for work in AGAINST]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
