@@ -97,7 +97,8 @@ def build_exemplar_plan(
     Exemplars are labelled training faces of the wanted class, sources are training faces of anybody, labelled or not;
     both are real faces outside the splits val and test, of subjects who have no face in those splits. Either are taken
     in rounds: one face of each subject, then a second one of each, and no face again before all have been taken. Nobody
-    gets an expression of their own where there is anybody else.
+    gets an expression of their own where there is anybody else, and faces that are known to show the class already are
+    left alone where two people show something else.
 
     Args:
         faces: the dataset.
@@ -136,18 +137,21 @@ def build_exemplar_plan(
     pool = np.flatnonzero(labelled if exemplars.sources == "labelled" else usable)
     groups = subject_codes(table)
     wanted = wanted_counts(Counter(labels[labelled].tolist()), classes, settings)
+    seeds = row_seeds(settings.seed, np.arange(sum(wanted.values())))
     sources, firsts, seconds = [], [], []
-    for target, count in wanted.items():
+    for (target, count), own_seeds in zip(
+        wanted.items(), np.split(seeds, np.cumsum(list(wanted.values()))[:-1]), strict=True
+    ):
         own = np.flatnonzero(labelled & (labels == target))
+        others = _showing_something_else(pool, labels, groups, target)
         # Shifted by one whenever the sources would meet the same exemplars again, so that every two meet before that.
-        turns = np.arange(count) // math.lcm(len(own), len(pool))
+        turns = np.arange(count) // math.lcm(len(own), len(others))
         in_turn = draw_evenly(own, groups, len(own), f"exemplars of {target}", settings.seed)
         firsts.append(in_turn[(np.arange(count) + turns) % len(own)])
         seconds.append(draw_evenly(own, groups, count, f"second exemplars of {target}", settings.seed))
-        sources.append(draw_evenly(pool, groups, count, f"faces to become {target}", settings.seed))
-    first, second, source = (np.concatenate(drawn) for drawn in (firsts, seconds, sources))
-    seeds = row_seeds(settings.seed, np.arange(len(first)))
-    source = _of_others(source, first, pool, groups, seeds)
+        drawn = draw_evenly(others, groups, count, f"faces to become {target}", settings.seed)
+        sources.append(_of_others(drawn, firsts[-1], others, groups, own_seeds))
+    first, second, source = (np.concatenate(parts) for parts in (firsts, seconds, sources))
     conditions, shares = _conditions(shown, (source, first, second), seeds, settings.strength, exemplars)
     return _table(faces, names, settings, (source, first, np.where(shares > 0, second, -1)), conditions, wanted)
 
@@ -162,6 +166,16 @@ def _as_they_are(settings: PlanSettings, exemplars: ExemplarSettings) -> Exempla
             "recombines faces takes exemplars as they are. Leave --strength, --mixing and --noise out"
         )
     return replace(exemplars, mixing=0.0, noise=0.0)
+
+
+def _showing_something_else(pool: np.ndarray, labels: np.ndarray, groups: np.ndarray, target: str) -> np.ndarray:
+    """The faces of a pool that are not known to show the target, if they are of two people or nobody else is there.
+
+    A face that shows it already would hardly change.
+    """
+    others = pool[labels[pool] != target]
+    people = len(np.unique(groups[others]))
+    return others if people > 1 or (people == 1 and len(np.unique(groups[pool])) == 1) else pool
 
 
 def _of_others(

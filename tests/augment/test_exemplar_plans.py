@@ -67,6 +67,7 @@ def test_every_face_takes_the_expression_of_a_labelled_training_face_of_its_clas
         assert exemplar.file_name == row.exemplar_file
         assert source.file_name == row.file_name
         assert exemplar.subject != source.subject
+        assert source.label != row.target
         assert "person00" not in (exemplar.subject, source.subject)
         np.testing.assert_allclose(condition, measured[row.exemplar_index], atol=6e-4)
     # Exemplars are used alike, and unlabelled people take expressions too.
@@ -178,16 +179,27 @@ def test_a_system_that_is_shown_exemplars_gets_labelled_training_faces_as_they_a
 
 def test_every_two_faces_of_two_people_meet_before_any_two_meet_again(folder):
     faces = read_faces(folder)
-    # Eight exemplars and sixteen sources: in turn alone, every source would meet the same exemplar in every round.
-    plan = build_exemplar_plan(faces, NAMES, PlanSettings("per-class", count=8 * 16))
+    # Eight exemplars and eight sources: in turn alone, every source would meet the same exemplar in every round.
+    plan = build_exemplar_plan(faces, NAMES, PlanSettings("per-class", count=8 * 8))
     happy = plan[plan.target == "happy"]
     subjects, labels = faces.table.subject.to_numpy(), faces.table.label.to_numpy()
-    wanted = {(i, j) for i in range(16) for j in np.flatnonzero(labels == "happy") if subjects[i] != subjects[j]}
+    shown = labels == "happy"
+    wanted = {(i, j) for i in np.flatnonzero(~shown) for j in np.flatnonzero(shown) if subjects[i] != subjects[j]}
     assert set(zip(happy.source_index, happy.exemplar_index, strict=True)) == wanted
     uses = Counter(happy.exemplar_index)
     assert max(uses.values()) == min(uses.values())
     # Of the eight pairs of one person, sources are drawn anew and repeat others.
-    assert plan_summary(plan)["repeats"] == 2 * (8 * 16 - len(wanted))
+    assert plan_summary(plan)["repeats"] == 2 * (8 * 8 - len(wanted))
+
+
+def test_faces_that_show_the_class_take_it_from_others_where_one_person_alone_shows_something_else(faces, scale):
+    table = faces.table
+    alone = table.subject.isin(["person01", "person02"]) & (table.split == "train")
+    few = faces.select((alone & ((table.label == "happy") | (table.subject == "person01"))).to_numpy(bool))
+    plan = plan_for(few, scale)
+    happy = plan[plan.target == "happy"]
+    assert set(happy.subject) == {"person01", "person02"}
+    assert (happy.subject.to_numpy() != few.table.subject.to_numpy()[happy.exemplar_index]).all()
 
 
 @pytest.mark.parametrize(
