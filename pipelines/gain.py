@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from augment.action_units import PROTOTYPES
 from augment.checkpoints import read_config
 from augment.devices import choose_device, one_thread
 from augment.folders import FaceTable, read_faces
@@ -33,9 +34,28 @@ from pipelines.gain_data import GainData
 from pipelines.leaks import check_fold, check_pixels
 from pipelines.splits import validation_split
 from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, train_measured
-from pipelines.trials import GainSettings, Trial, trial_name
+from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial, trial_name
 
 KIND = "gain trials"
+
+
+def possible_arms(settings: GainSettings, data: GainData) -> tuple[list[str], list[str]]:
+    """The arms that a dataset can have, and a sentence on each that is left out.
+
+    Without blendshapes there is no geometry. Of the arms that nobody asked for by name, the one with rendered faces and
+    the package's weights goes too where either does not know an expression.
+    """
+    arms, notes = list(settings.arms), []
+    if GEOMETRY in arms and (data.blendshapes is None or data.tested_blendshapes is None):
+        arms.remove(GEOMETRY)
+        notes.append("The faces have no blendshapes, so the arm geometry is left out; emoaug align measures them.")
+    if settings.arms == DEFAULT_ARMS:
+        known = set(PROTOTYPES) & set(read_config(settings.weights)["condition_names"])
+        unknown = [name for name in data.faces.vocabulary if name not in known]
+        for arm in [arm for arm in arms if unknown and PRETRAINED in get_arm(arm).sources]:
+            arms.remove(arm)
+            notes.append(f"The arm {arm} is left out: it does not know how {', '.join(unknown)} looks.")
+    return arms, notes
 
 
 def run_gain(
@@ -77,10 +97,8 @@ def run_gain(
     folds = loaded.folds(settings)
     for _, fold in folds:
         check_fold(fold, loaded)
-    arms, notes = list(settings.arms), list(loaded.notes)
-    if GEOMETRY in arms and (loaded.blendshapes is None or loaded.tested_blendshapes is None):
-        arms.remove(GEOMETRY)
-        notes.append("The faces have no blendshapes, so the arm geometry is left out; emoaug align measures them.")
+    arms, left_out = possible_arms(settings, loaded)
+    notes = [*loaded.notes, *left_out]
     if not loaded.aligned:
         notes.append(
             "The faces are not aligned, so the recipe classical moves them four times as far as it would aligned ones; "

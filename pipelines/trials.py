@@ -10,23 +10,28 @@ from augment.checkpoints import DEFAULT
 from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
-from pipelines.arms import OVERSAMPLE, Arm, get_arm, words
+from pipelines.arms import GEOMETRY, OVERSAMPLE, PRETRAINED, SHUFFLED, SIMULATED, Arm, get_arm, words
 from pipelines.splits import Fold
 
 Labels = int | Literal["all"]
 """Labelled training faces of each class."""
 
 
+DEFAULT_ARMS = ("real", "classical", "lssl", f"{SIMULATED}+{PRETRAINED}", GEOMETRY, SHUFFLED)
+"""What is compared where nothing else is asked for: both baselines, a system trained on the spot, what helped most with
+few labels, and two references."""
+
+
 @dataclass(frozen=True)
 class GainSettings:
     """What is compared, and how often."""
 
-    arms: tuple[str, ...] = ("real", "classical", "lssl", "geometry", "shuffled")
+    arms: tuple[str, ...] = DEFAULT_ARMS
     """Training recipes, with commas or spaces. Pictures: real (as they are), classical, randaugment, trivialaugment;
     mixed: mixup, cutmix; drawn by class: oversample; with synthetic faces: a system, a system with -measured,
     pretrained, simulated, or refined. Joined by + they work together (mixup+lssl); what is not named is as in
     classical. Alone: geometry, a linear model on blendshapes, and shuffled, with labels in random order, which must
-    not beat chance."""
+    not beat chance. The default leaves out what a dataset cannot have."""
     folds: int = 4
     """Folds that no person crosses; of no account with --test-split or --test."""
     test_split: Literal["val", "test"] | None = None

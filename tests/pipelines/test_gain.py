@@ -15,7 +15,8 @@ from augment.training import TrainingSettings, train
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
 from pipelines import gain_data
-from pipelines.gain import run_gain
+from pipelines.gain import possible_arms, run_gain
+from pipelines.gain_data import GainData
 from pipelines.leaks import HeldOut, check_lineage
 from pipelines.report import write_report
 from pipelines.splits import Fold
@@ -155,6 +156,19 @@ def test_the_reference_and_the_sanity_arm_stand_beside_the_others(run, tmp_path)
     text = write_report(faces, trials, tmp_path / "out", settings)
     assert "With 2 labels a class in random order" in (tmp_path / "out" / "report" / "index.html").read_text()
     assert "geometry" in text
+
+
+def test_arms_that_nobody_asked_for_are_left_out_where_they_know_no_expression(run):
+    faces, _, _ = run
+    data = GainData.load(faces, None, None)
+    settings = GainSettings()
+    assert possible_arms(settings, data) == (list(settings.arms), [])
+    strange = replace(data, faces=replace(faces, vocabulary=(*faces.vocabulary, "smug")))
+    arms, notes = possible_arms(settings, strange)
+    assert arms == [arm for arm in settings.arms if arm != "simulated+pretrained"]
+    assert notes == ["The arm simulated+pretrained is left out: it does not know how smug looks."]
+    asked = replace(settings, arms=("real", "simulated+pretrained"))
+    assert possible_arms(asked, strange) == (["real", "simulated+pretrained"], [])
 
 
 def test_without_blendshapes_the_reference_is_left_out_and_that_is_said(tmp_path):
