@@ -28,7 +28,7 @@ from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
 from augment.systems import Translator, get_system
 from augment.training_data import subjects_of
-from benchmarks.held_out import HeldOutOptions, hold_out, trained
+from benchmarks.held_out import JUDGE_RECIPE, HeldOutOptions, hold_out, trained
 from benchmarks.machine import machine
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
@@ -106,7 +106,7 @@ def measure(faces: FaceTable, translator: Translator, options: Options) -> dict[
     split = labelled.table.split.to_numpy()
     rest, test = labelled.select(split == "train"), labelled.select(split == "test")
     known, people = load_faces(rest, translator.size), subjects_of(rest)[0]
-    settings = ClassifierSettings(steps=options.judge_steps)
+    settings = ClassifierSettings(steps=options.judge_steps, recipe=JUDGE_RECIPE)
     judge = train_classifier(known, rest.label_indices(), len(faces.vocabulary), settings, options.seed)
     who = train_embedding(known, people, options.seed)
     pixels = torch.from_numpy(load_faces(test, translator.size)).float() / 127.5 - 1
