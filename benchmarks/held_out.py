@@ -36,7 +36,6 @@ from pipelines import splits
 from pipelines.commands.train import with_options
 from pipelines.measures import blendshapes_of
 
-
 JUDGE_RECIPE = "classical-wide"
 """A judge of changed faces must not go by where exactly a feature lies. On London's real held-out people it is right at
 least as often as with the recipe for aligned faces."""
