@@ -25,6 +25,10 @@ from augment.systems.lssl import LSSLSettings
 from augment.training import TrainingSettings, train
 
 
+SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04)
+"""As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""
+
+
 def main(london: Path, out: Path, steps: int) -> None:
     """Render, join, train."""
     rendered = []
@@ -35,7 +39,7 @@ def main(london: Path, out: Path, steps: int) -> None:
     vocabulary = rendered[0].vocabulary
     join(out / "all", [*rendered, read_faces(london)])
     faces = read_faces(out / "all", vocabulary=vocabulary)
-    train(faces, out / "lssl", "lssl", LSSLSettings(), TrainingSettings(steps=steps), vocabulary)
+    train(faces, out / "lssl", "lssl", SETTINGS, TrainingSettings(steps=steps), vocabulary)
 
 
 def join(out: Path, parts: list[FaceTable]) -> None:

@@ -269,7 +269,10 @@ def test_compiled_networks_learn_the_same_but_for_rounding(faces, tmp_path, monk
     train(faces, tmp_path / "compiled", "lssl", SYSTEM, settings, compiled=True)
     assert torch._dynamo.utils.counters["frames"]["ok"] > 0
     plain, compiled = weights(tmp_path / "plain"), weights(tmp_path / "compiled")
-    # A step of Adam is as long as its rate, 1e-3, whatever the gradient.
-    assert max(float((plain[name] - compiled[name]).abs().max()) for name in plain) < 1e-3
+    apart = torch.cat([(plain[name] - compiled[name]).abs().flatten() for name in plain])
+    # A step of Adam is as long as its rate, 1e-3, whatever the gradient: weights whose gradient is all rounding may go
+    # either way, but they are few.
+    assert apart.mean() < 1e-6
+    assert (apart > 1e-5).float().mean() < 0.01
     # The same run: how it is computed does not keep it from going on.
     assert train(faces, tmp_path / "compiled", "lssl", SYSTEM, settings).is_dir()
