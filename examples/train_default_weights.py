@@ -24,7 +24,6 @@ from augment.simulation.surroundings import Surroundings
 from augment.systems.lssl import LSSLSettings
 from augment.training import TrainingSettings, train
 
-
 SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04)
 """As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""
 
