@@ -71,7 +71,7 @@ class LSSLSettings:
     critic_augmentation: float = 0.4
     """Strength of the differentiable augmentation of what the critic sees, 0 to 1. With 104 training faces and
     0.15 the critic knows them by heart: a judge of other data called 43 % of new people's made smiles happy, 70 % with
-    0.4, and 23 % with 0.8, where mouths are drawn wide."""
+    0.4, and 23 % with 0.8, where mouths are drawn wide (a throwaway script)."""
     conditional_critic: bool = True
     """Whether real or made is asked for each expression apart, and a real face under a wrong expression counts as made.
     Without it the attribute head alone asks for the expression, and on little data the generator learns to fool that
