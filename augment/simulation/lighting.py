@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +21,12 @@ _MAP = 128
 """Side of the shadow maps, pixels."""
 _LEEWAY = 0.3
 """How far behind the surface of a shadow map a vertex may lie and still be lit, cm."""
-_JAW = 0.25
-"""How far the jaw is open while shadows are measured, so that light finds the teeth."""
+_PARTED = {"jawOpen": 0.25}
+"""Blendshapes of the face while its shadows are measured: lips that do not touch."""
+_BARED = _PARTED | {
+    f"{name}{side}": 0.7 for name in ("mouthUpperUp", "mouthLowerDown", "mouthSmile") for side in ("Left", "Right")
+}
+"""The same for teeth and gums: whoever sees them sees lips drawn back from them, and as much light as the lips get."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +129,7 @@ def sphere(count: int) -> Tensor:
 
 @functools.lru_cache(maxsize=4)
 def self_shadow(model: FaceModel) -> SelfShadow:
-    """Measure the shadows that a model's mean face, its mouth a little open, throws on itself.
+    """Measure the shadows that a model's mean face throws on itself, its mouth a little open, its teeth bared.
 
     A shadow map is rendered from each of many directions; shadows of sockets, nostrils, nose, lips and chin are the
     same for every face of the model then, which costs a picture next to nothing.
@@ -135,18 +140,27 @@ def self_shadow(model: FaceModel) -> SelfShadow:
     Returns:
         The shadows, on the model's device; the same object when the model is asked again.
     """
+    directions = sphere(_DIRECTIONS).to(model.vertices)
+    free, openness = _free(model, _PARTED, directions)
+    bared = _free(model, _BARED, directions)
+    in_lips = (model.parts == PARTS.index("teeth")) | (model.parts == PARTS.index("gums"))
+    free, openness = torch.where(in_lips[:, None], bared[0], free), torch.where(in_lips, bared[1], openness)
+    return SelfShadow(directions, free, openness)
+
+
+def _free(model: FaceModel, shapes: Mapping[str, float], toward: Tensor) -> tuple[Tensor, Tensor]:
+    """`SelfShadow.free` and `openness` of the mean face with an expression, for directions (K, 3)."""
     vertices = model.vertices
-    if "jawOpen" in model.expression_names:
-        vertices = vertices + _JAW * model.expression[model.expression_names.index("jawOpen")]
+    for name, value in shapes.items():
+        if name in model.expression_names:
+            vertices = vertices + value * model.expression[model.expression_names.index(name)]
     # Lashes are cards with hairs painted on them; as a whole they would darken the eyes.
     casts = model.parts[model.triangles[:, 0]] != PARTS.index("lashes")
     triangles = model.triangles[casts]
-    toward = sphere(_DIRECTIONS).to(vertices)
     normals = vertex_normals(vertices[None], model.triangles)[0]
     free = torch.cat([_shadow_map(vertices, normals, triangles, part) for part in toward.split(8)]).t()
     cosine = (normals @ toward.t()).clamp(min=0)
-    openness = (free * cosine).sum(1) / cosine.sum(1).clamp(min=1e-6)
-    return SelfShadow(toward, free.contiguous(), openness)
+    return free.contiguous(), (free * cosine).sum(1) / cosine.sum(1).clamp(min=1e-6)
 
 
 def _shadow_map(vertices: Tensor, normals: Tensor, triangles: Tensor, toward: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def test_eyes_that_turn_left_look_out_on_the_left_and_in_on_the_right():
 
 def test_units_that_move_the_same_shape_add_up_to_one_at_most():
     both = from_action_units({6: 1.0, 7: 0.2})
-    assert both["eyeSquintLeft"] == pytest.approx(0.45 + 0.2)
+    assert both["eyeSquintLeft"] == pytest.approx(0.25 + 0.2)
     assert from_action_units({6: 1.0, 7: 1.0})["eyeSquintLeft"] == 1
 
 
