@@ -47,7 +47,10 @@ ACTION_UNITS: dict[int, ActionUnit] = {
     5: ActionUnit("upper lid raiser", {"eyeWide": 1.0}),
     6: ActionUnit("cheek raiser", {"cheekSquint": 1.0, "eyeSquint": 0.25}),
     7: ActionUnit("lid tightener", {"eyeSquint": 1.0}),
-    9: ActionUnit("nose wrinkler", {"noseSneer": 1.0, "browDown": 0.35, "mouthUpperUp": 0.3, "eyeSquint": 0.2}),
+    9: ActionUnit(
+        "nose wrinkler",
+        {"noseSneer": 1.0, "browDown": 0.5, "mouthUpperUp": 0.2, "eyeSquint": 0.6, "cheekSquint": 0.4},
+    ),
     10: ActionUnit("upper lip raiser", {"mouthUpperUp": 1.0, "noseSneer": 0.25}),
     # No blendshape deepens the nasolabial fold alone; the three that border on it, each a little, do.
     11: ActionUnit("nasolabial deepener", {"mouthUpperUp": 0.25, "noseSneer": 0.2, "cheekSquint": 0.25}),
@@ -116,14 +119,15 @@ PROTOTYPES: dict[str, tuple[Prototype, ...]] = {
         Prototype(_full(1, 2, 25, 26), {5: 0.66}),
     ),
     "fear": (
-        Prototype(_full(1, 2, 5, 20, 25, AU4=0.5), {26: 0.4, 7: 0.4}),
-        Prototype(_full(1, 2, 5, 25, AU4=0.5), {26: 0.5}),
+        Prototype(_full(1, 4, 5, 20, 25, AU2=0.4), {26: 0.4, 7: 0.4}),
+        Prototype(_full(1, 4, 5, 25, AU2=0.4), {26: 0.5}),
+        Prototype(_full(5, 20, 25), {26: 0.3}),
         Prototype(_full(1, 4, 20, 25), {2: 0.57, 5: 0.63, 26: 0.33}),
     ),
     "disgust": (
         Prototype(_full(9), {16: 0.3, 15: 0.3, 17: 0.4}),
-        Prototype(_full(10), {16: 0.3, 25: 0.4, 9: 0.4, 17: 0.3}),
-        Prototype(_full(9, 10, AU17=0.5), {4: 0.31, 24: 0.26}),
+        Prototype(_full(AU10=0.6), {16: 0.3, 25: 0.4, 9: 0.4, 17: 0.3}),
+        Prototype(_full(9, AU10=0.5, AU17=0.5), {4: 0.31, 24: 0.26}),
     ),
     "angry": (
         Prototype(_full(4, 23, AU5=0.5, AU7=0.5), {17: 0.5}),

@@ -61,5 +61,6 @@ def test_the_script_of_the_packages_weights_goes_through_all_its_steps_and_on_wh
     assert translator.condition_names == load_translator(DEFAULT).condition_names
     assert translator.settings == load_translator(DEFAULT).settings
     joined = read_faces(tmp_path / "out" / "all")
-    assert len(joined) == 70 + 70 + 16
+    # Of eight people one is held out.
+    assert len(joined) == 70 + 70 + 14
     assert joined.for_training().all()

@@ -26,7 +26,9 @@ _PARTED = {"jawOpen": 0.25}
 _BARED = _PARTED | {
     f"{name}{side}": 0.7 for name in ("mouthUpperUp", "mouthLowerDown", "mouthSmile") for side in ("Left", "Right")
 }
-"""The same for teeth and gums: whoever sees them sees lips drawn back from them, and as much light as the lips get."""
+"""The same for teeth and gums where the lips are drawn back from them: then they get as much light as lips do."""
+_PARTED_BY = 0.4
+"""Distance of the middles of the lips, cm, from which on teeth are lit as bared ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,10 @@ def ambient_light(direction: Tensor, colour: Tensor, even: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class SelfShadow:
-    """How much of each direction a head leaves free above each of its V vertices, at rest."""
+    """How much of each direction a head leaves free above each of its V vertices, at rest.
+
+    For its M vertices of teeth and gums, this is with lips that hardly part, and there is another set for bared teeth.
+    """
 
     directions: Tensor
     """Unit vectors in model space, (K, 3)."""
@@ -100,22 +105,39 @@ class SelfShadow:
     """Share of the light from each direction that arrives, (V, K) in [0, 1]."""
     openness: Tensor
     """Share of even light from all around that arrives, (V,) in [0, 1]."""
+    inside: Tensor
+    """Vertices of teeth and gums, (M,) int64."""
+    bared_free: Tensor
+    """Their `free` when they are bared, (M, K)."""
+    bared_openness: Tensor
+    """Their `openness` when they are bared, (M,)."""
 
-    def toward(self, lamps: Tensor) -> Tensor:
+    def toward(self, lamps: Tensor, parting: Tensor) -> Tensor:
         """Shadows of lamps.
 
         Args:
             lamps: unit vectors toward them, model space, (N, L, 3).
+            parting: how far lips are drawn back from the teeth, (N,) in [0, 1].
 
         Returns:
             Share of their light that arrives at each vertex, (N, V, L) in [0, 1].
         """
         near = torch.softmax(_PENUMBRA * (lamps @ self.directions.t()), -1)
-        return (near @ self.free.t()).transpose(1, 2)
+        lit = near @ self.free.t()
+        lit[..., self.inside] = lit[..., self.inside].lerp(near @ self.bared_free.t(), parting[:, None, None])
+        return lit.transpose(1, 2)
 
-    def to(self, device: torch.device | str) -> SelfShadow:
-        """Move to a device."""
-        return SelfShadow(self.directions.to(device), self.free.to(device), self.openness.to(device))
+    def open_to(self, parting: Tensor) -> Tensor:
+        """Share of even light that arrives at each vertex, (N, V) in [0, 1], for `parting` as in `toward`."""
+        openness = self.openness.repeat(len(parting), 1)
+        openness[:, self.inside] = openness[:, self.inside].lerp(self.bared_openness, parting[:, None])
+        return openness
+
+
+def parting_of(model: FaceModel, vertices: Tensor) -> Tensor:
+    """How far lips are drawn back from the teeth: by the distance of their middles, (N, V, 3) to (N,) in [0, 1]."""
+    upper, lower = (vertices[:, model.landmarks[point], 1] for point in (62, 66))
+    return ((upper - lower) / _PARTED_BY).clamp(0, 1)
 
 
 def sphere(count: int) -> Tensor:
@@ -129,7 +151,7 @@ def sphere(count: int) -> Tensor:
 
 @functools.lru_cache(maxsize=4)
 def self_shadow(model: FaceModel) -> SelfShadow:
-    """Measure the shadows that a model's mean face throws on itself, its mouth a little open, its teeth bared.
+    """Measure the shadows that a model's mean face throws on itself, its mouth a little open, and its teeth bared.
 
     A shadow map is rendered from each of many directions; shadows of sockets, nostrils, nose, lips and chin are the
     same for every face of the model then, which costs a picture next to nothing.
@@ -141,11 +163,10 @@ def self_shadow(model: FaceModel) -> SelfShadow:
         The shadows, on the model's device; the same object when the model is asked again.
     """
     directions = sphere(_DIRECTIONS).to(model.vertices)
+    inside = ((model.parts == PARTS.index("teeth")) | (model.parts == PARTS.index("gums"))).nonzero()[:, 0]
     free, openness = _free(model, _PARTED, directions)
-    bared = _free(model, _BARED, directions)
-    in_lips = (model.parts == PARTS.index("teeth")) | (model.parts == PARTS.index("gums"))
-    free, openness = torch.where(in_lips[:, None], bared[0], free), torch.where(in_lips, bared[1], openness)
-    return SelfShadow(directions, free, openness)
+    bared, bared_openness = _free(model, _BARED, directions)
+    return SelfShadow(directions, free, openness, inside, bared[inside], bared_openness[inside])
 
 
 def _free(model: FaceModel, shapes: Mapping[str, float], toward: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,9 @@ _UPPER = ("brow", "eye", "nose", "cheek")
 
 RESTING = (
     *("browDown", "browInnerUp", "browOuterUp", "eyeSquint", "eyeBlink", "mouthSmile", "mouthFrown", "mouthPress"),
-    *("mouthPucker", "mouthShrugLower", "mouthDimple", "mouthRollLower", "mouthLowerDown", "jawOpen"),
+    *("mouthPucker", "mouthShrugLower", "mouthDimple", "mouthRollLower"),
 )
-"""Movements in which faces at rest differ, without their sides."""
+"""Movements in which faces at rest differ, without their sides. Lips at rest are closed."""
 
 
 @dataclass(frozen=True)

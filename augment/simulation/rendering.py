@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from augment.simulation.camera import Camera, project, rotation
-from augment.simulation.lighting import Lights, SelfShadow
+from augment.simulation.lighting import Lights, SelfShadow, parting_of
 from augment.simulation.morphable import PARTS, TEXTURE_BOTTOM, TEXTURE_TOP, FaceModel
 from augment.simulation.rasterizer import interpolate, rasterize, vertex_normals
 from augment.simulation.shading import Material, dot, eye_colours, shade, unit
@@ -73,7 +73,7 @@ def render(
     # Backs, too: where a model has a gap, such as between lid and eye, one looks into a head and not through it.
     raster = rasterize(points, model.triangles, samples, samples, cull=False)
     turn = rotation(camera.pose)
-    lit, openness = _shadows(shadow, lights, turn, vertices)
+    lit, openness = _shadows(model, shadow, lights, turn, vertices)
     values = [
         model.texture_coordinates.expand(len(vertices), -1, -1),
         vertex_normals(rotated, model.triangles),
@@ -110,15 +110,17 @@ def _standpoint(camera: Camera) -> Tensor:
     return torch.stack([zero, zero, camera.distance], 1)[:, :, None, None]
 
 
-def _shadows(shadow: SelfShadow | None, lights: Lights, turn: Tensor, vertices: Tensor) -> tuple[Tensor, Tensor]:
+def _shadows(
+    model: FaceModel, shadow: SelfShadow | None, lights: Lights, turn: Tensor, vertices: Tensor
+) -> tuple[Tensor, Tensor]:
     """Shares of lamps' light (N, V, L) and of even light (N, V, 1) that arrive at the vertices (N, V, 3)."""
     lit = vertices.new_ones(*vertices.shape[:2], lights.direction.shape[1])
     openness = vertices.new_ones(*vertices.shape[:2], 1)
     if shadow is not None:
-        known = len(shadow.openness)
+        known, parting = len(shadow.openness), parting_of(model, vertices)
         # Row vectors times a rotation from the right: the lamps as the head sees them.
-        lit[:, :known] = shadow.toward(lights.direction @ turn)
-        openness[:, :known] = shadow.openness[:, None]
+        lit[:, :known] = shadow.toward(lights.direction @ turn, parting)
+        openness[:, :known] = shadow.open_to(parting)[..., None]
     return lit, openness
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from scipy.special import sph_harm_y
 
-from augment.simulation.lighting import ambient_light, harmonics, self_shadow, sphere
-from augment.simulation.morphable import FaceModel
+from augment.simulation.behaviour import expression_array
+from augment.simulation.head import built_in_head
+from augment.simulation.lighting import ambient_light, harmonics, parting_of, self_shadow, sphere
+from augment.simulation.morphable import PARTS, FaceModel
 
 
 def ball_and_plate() -> FaceModel:
@@ -79,7 +81,7 @@ def test_a_roof_shades_what_is_behind_it_as_seen_from_the_lamp():
     shadow = self_shadow(model)
     assert self_shadow(model) is shadow
     front, aside = torch.tensor([0.0, 0, 1]), torch.tensor([0.8, 0.0, 0.6])
-    lit = shadow.toward(torch.stack([front, aside])[None])[0]
+    lit = shadow.toward(torch.stack([front, aside])[None], torch.zeros(1))[0]
     assert lit.shape == (len(model.vertices), 2)
     assert float(lit.min()) >= 0
     assert float(lit.max()) <= 1 + 1e-5
@@ -106,3 +108,29 @@ def test_openness_is_the_share_of_the_sky_that_is_free():
     hidden = 4 / math.pi * h / slant * math.atan(h / slant)
     assert abs(float(openness[centre].mean()) - (1 - hidden)) < 0.08
     assert float(openness[(x.abs() > 4.4) & (y.abs() > 4.4)].mean()) > 0.95
+
+
+def test_lips_that_are_drawn_back_let_light_onto_the_teeth_and_onto_nothing_else():
+    model = built_in_head()
+    shadow, front = self_shadow(model), torch.tensor([[[0.0, 0.0, 1.0]]])
+    closed, bared = (shadow.toward(front, torch.tensor([parting]))[0, :, 0] for parting in (0.0, 1.0))
+    incisors = (model.parts == PARTS.index("teeth")) & (model.vertices[:, 0].abs() < 1) & (model.vertices[:, 2] > 1.2)
+    assert bared[incisors].mean() > closed[incisors].mean() + 0.2
+    other = (model.parts != PARTS.index("teeth")) & (model.parts != PARTS.index("gums"))
+    torch.testing.assert_close(bared[other], closed[other])
+    half = shadow.open_to(torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(half[1], (half[0] + half[2]) / 2)
+
+
+def test_lips_part_as_the_mouth_is_bared_and_not_as_it_smiles_closed():
+    model = built_in_head()
+
+    def parted(**shapes: float) -> float:
+        return float(
+            parting_of(model, model.shape(torch.zeros(1, 0), expression_array([shapes], model.expression_names)))
+        )
+
+    assert parted() < 0.1
+    assert parted(mouthSmileLeft=1.0, mouthSmileRight=1.0) < 0.3
+    wide = {f"{name}{side}": 0.8 for name in ("mouthUpperUp", "mouthLowerDown") for side in ("Left", "Right")}
+    assert parted(**wide) == 1
