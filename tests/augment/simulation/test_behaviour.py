@@ -84,7 +84,7 @@ def test_optional_units_are_shown_by_the_published_share_of_people():
 def test_a_person_keeps_to_habits():
     # Of one person's faces, those with an optional unit are nearly all or nearly none more often than by chance.
     shares = []
-    for person in range(60):
+    for person in range(240):
         manners = draw_mannerisms(seeded(person))
         faces = [draw_expression("hatred", seeded(97 * person + i), 1.0, manners) for i in range(12)]
         shares.append(np.mean([face.get("mouthShrugLower", 0) > 0.2 for face in faces]))
