@@ -1,0 +1,104 @@
+"""Begin a training with what another one learnt, even where that was asked for other expressions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from augment.systems import Translator
+from emoaug import EmoaugError
+
+LEAST_SHARE = 0.5
+"""Share of the weights that must be taken over; with less, the other's networks are of another kind."""
+
+_NEAR = 0.9
+"""Ratio of two widths from which on the narrower one's channels are taken for the same as the wider one's first."""
+
+
+@torch.no_grad()
+def begin_with(translator: Translator, other: Translator) -> float:
+    """Copy the weights of a trained translator into a new one of the same system.
+
+    Weights that belong to one expression go to the expression of the same name; those of expressions that the other
+    does not know stay as they are, and so do weights whose shape follows from another size of the faces. Where widths
+    follow from the number of expressions, the channels that both have are copied.
+
+    Args:
+        translator: the new one; changed in place.
+        other: the trained one.
+
+    Returns:
+        The share of the new one's weights that were copied, in [`LEAST_SHARE`, 1].
+
+    Raises:
+        EmoaugError: another system, or other networks.
+    """
+    if type(translator) is not type(other):
+        raise EmoaugError(
+            f"--initial holds weights of {other.name}, and {translator.name} is to be trained; give weights of its own"
+        )
+    new, old = translator.state_dict(), other.state_dict()
+    ours, theirs = _condition_dimensions(translator), _condition_dimensions(other)
+    copied = 0
+    for key, value in new.items():
+        given = old.get(key)
+        if given is None or given.ndim != value.ndim or ours[key] != theirs[key]:
+            continue
+        places = [
+            _by_name(value.shape[dim], translator, given.shape[dim], other)
+            if dim in ours[key]
+            else _first(value.shape[dim], given.shape[dim])
+            for dim in range(value.ndim)
+        ]
+        if not all(len(place) for place, _ in places):
+            continue
+        for dim, (_, place) in enumerate(places):
+            given = given.index_select(dim, place)
+        value[torch.meshgrid([place for place, _ in places], indexing="ij") if places else ...] = given
+        copied += given.numel()
+    share = copied / sum(value.numel() for value in new.values())
+    if share < LEAST_SHARE:
+        raise EmoaugError(
+            f"--initial has other networks ({100 * share:.0f} % of their weights fit); train with the configuration, "
+            "the widths and the depths of that checkpoint"
+        )
+    return share
+
+
+def _condition_dimensions(translator: Translator) -> dict[str, frozenset[int]]:
+    """The dimensions of each weight that have an entry for every condition, after what else they may have.
+
+    Found by asking how the shapes would be with more conditions: only these dimensions grow by one for each.
+    """
+    names = translator.condition_names
+    further = tuple(max(names, key=len) + "'" * more for more in (1, 2))
+    shapes = [{key: tuple(value.shape) for key, value in translator.state_dict().items()}]
+    with torch.device("meta"):
+        for more in (1, 2):
+            larger = type(translator)((*names, *further[:more]), translator.settings)
+            shapes.append({key: tuple(value.shape) for key, value in larger.state_dict().items()})
+    return {
+        key: frozenset(
+            dim for dim, sizes in enumerate(zip(*(s[key] for s in shapes), strict=True)) if sizes[2] - sizes[0] == 2
+        )
+        for key in shapes[0]
+    }
+
+
+def _by_name(size: int, translator: Translator, other_size: int, other: Translator) -> tuple[Tensor, Tensor]:
+    """Places along a dimension of conditions, in both translators, of what they share."""
+    before, other_before = size - len(translator.condition_names), other_size - len(other.condition_names)
+    if before != other_before or before < 0:
+        return torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long)
+    shared = [name for name in translator.condition_names if name in other.condition_names]
+    return (
+        torch.tensor([*range(before), *(before + translator.condition_names.index(name) for name in shared)]).long(),
+        torch.tensor([*range(before), *(before + other.condition_names.index(name) for name in shared)]).long(),
+    )
+
+
+def _first(size: int, other_size: int) -> tuple[Tensor, Tensor]:
+    """Places along any other dimension that both have; none where one is much longer."""
+    common = min(size, other_size)
+    place = torch.arange(common if common >= _NEAR * max(size, other_size) else 0)
+    return place, place
