@@ -22,7 +22,8 @@ from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.simulation.surroundings import Surroundings
 from augment.systems.lssl import LSSLSettings
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import train
 
 SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04)
 """As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""

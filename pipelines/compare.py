@@ -21,8 +21,9 @@ from augment.identity import IdentityEmbedding, train_embedding
 from augment.pictures import write_text
 from augment.runs import check_same_run, locked, read_run, remove_temporary_files, write_run
 from augment.systems import SYSTEMS, Translator, get_system
-from augment.training import TrainingSettings, data_hash, train
-from augment.training_data import subjects_of
+from augment.training import TrainingSettings
+from augment.training_data import data_hash, subjects_of
+from augment.training_run import train
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__
