@@ -19,8 +19,9 @@ from augment.generation_folder import GenerateSummary
 from augment.plans import PLAN_COLUMNS, row_seeds
 from augment.refiner import DOMAINS, Refiner, RefinerSettings
 from augment.systems import Translator
-from augment.training import TrainingSettings, data_hash, run_training
-from augment.training_data import TrainingFaces, landmarks_of
+from augment.training import TrainingSettings
+from augment.training_data import TrainingFaces, data_hash, landmarks_of
+from augment.training_run import run_training
 from emoaug import EmoaugError
 
 

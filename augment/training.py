@@ -2,65 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import math
 import os
-import pickle
-import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from augment.checkpoints import save_checkpoint
-from augment.devices import (
-    Device,
-    Machines,
-    Precision,
-    compile_options,
-    explained_memory,
-    make_fabric,
-    memory_format,
-    seed_from,
-)
-from augment.folders import FaceTable
-from augment.measured_conditions import are_measured, expression_means, fit_scale
-from augment.pictures import encode_png, write_bytes, write_text
-from augment.ranks import (
-    Share,
-    average_gradients,
-    copy_from_first,
-    decided,
-    mean_over_ranks,
-    share_batch_norms,
-    sharing,
-    together,
-)
-from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
+from augment.devices import Device, Precision, compile_options, memory_format, seed_from
+from augment.pictures import encode_png, write_bytes
+from augment.ranks import Share, average_gradients, mean_over_ranks, share_batch_norms, sharing
+from augment.runs import Hold
 from augment.samples import sample_sheet
-from augment.systems import SYSTEMS, Batch, Phase, Progress, Translator, get_system
-from augment.training_data import TrainingFaces, check_partners, load_training_faces
-from emoaug import EmoaugError, __version__
+from augment.systems import Batch, Phase, Progress, Translator
+from augment.training_data import TrainingFaces
+from augment.training_state import load_state, save_state, share_state, trim_log
+from augment.weight_average import WeightAverage
+from emoaug import EmoaugError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-KIND = "emoaug train"
-RUN_FILE = "settings.json"
-
-Conditions = Literal["labels", "blendshapes", "action-units"]
-"""What a condition asks for: the class that faces are labelled with, or the strength of each movement that was measured
-on them, labelled or not."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +106,7 @@ class Trainer:
             share_batch_norms(translator)
         self.translator = translator.to(self.device)
         self.translator.to(memory_format=memory_format(self.translator, self.device.type))
-        self._begin_average()
+        self.average = WeightAverage(self.translator)
         self.phases = self.translator.phases()
         self.compiled = compiled
         if compiled:
@@ -154,12 +124,6 @@ class Trainer:
     def writes(self) -> bool:
         """Whether this process writes to the run folder; one does."""
         return self.hold is not None
-
-    def _begin_average(self) -> None:
-        self.average = {
-            name: {k: v.detach().clone() for k, v in module.state_dict().items()}
-            for name, module in self.translator.averaged_modules().items()
-        }
 
     def _compile(self) -> None:
         """Compile the networks that make faces and that one phase alone trains.
@@ -181,7 +145,6 @@ class Trainer:
         """Train to the end, from the saved state if there is one."""
         s = self.settings
         self._resume()
-        self._trim_log()
         began, first = time.monotonic(), self.step
         bar = tqdm(
             total=s.steps,
@@ -195,9 +158,10 @@ class Trainer:
             if self.step == 0:
                 torch.manual_seed(seed_from(s.seed, "fit"))
                 self.translator.fit(self.data)
-                self._begin_average()
+                self.average.begin()
                 self._save_samples()
-            self._agree()
+            if self.share is not None:
+                share_state(self.out, self.step, self.device, self.translator, self.average)
             while self.step < s.steps:
                 self._one_step()
                 self.step += 1
@@ -232,7 +196,7 @@ class Trainer:
             for phase in self.phases:
                 if self.step % phase.every == 0:
                     self._update(phase, batch, progress, decay)
-        self._update_average()
+        self.average.update(self.step, s.average_decay)
 
     def _update(self, phase: Phase, batch: Batch, progress: Progress, decay: float) -> None:
         s, optimizer = self.settings, self.optimizers[_modules_key(phase)]
@@ -255,17 +219,6 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         self.terms.update({k: v.detach().clone() for k, v in logged.items()})
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.settings.average_decay, (1 + self.step) / (10 + self.step))
-        for name, module in self.translator.averaged_modules().items():
-            kept = self.average[name]
-            for key, value in module.state_dict().items():
-                if value.is_floating_point():
-                    kept[key].lerp_(value, 1 - decay)
-                else:
-                    kept[key].copy_(value)
-
     def _values(self) -> dict[str, float]:
         """The latest terms, of the whole batch."""
         if self.share is not None:
@@ -287,78 +240,26 @@ class Trainer:
             )
         return values
 
-    # Saved state
-
-    @property
-    def _state_file(self) -> Path:
-        return self.out / "state" / "state.pt"
-
     def _resume(self) -> None:
-        if not self._state_file.exists():
-            return
-        try:
-            state = torch.load(self._state_file, map_location=self.device, weights_only=True)
-            self.step = int(state["step"])
-            self.translator.load_state_dict(state["weights"])
-            self.average, self.terms = state["average"], state["terms"]
-            for optimizer, saved in zip(self.optimizers.values(), state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-                # A state saved on another device may be laid out in another way, which fused steps do not look at.
-                for parameter, kept in optimizer.state.items():
-                    for key, value in kept.items():
-                        if value.shape == parameter.shape:
-                            kept[key] = torch.empty_like(parameter).copy_(value)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, pickle.PickleError) as error:
-            raise EmoaugError(
-                f"{self._state_file} is damaged, or of another version ({_first_line(error)}); --restart begins anew"
-            ) from error
-
-    def _agree(self) -> None:
-        """Begin with the same weights in all processes, whatever each has solved or read."""
-        if self.share is None:
-            return
-        step = torch.tensor(self.step, device=self.device)
-        copy_from_first([step])
-        if int(step) != self.step:
-            raise EmoaugError(
-                f"{self.out} holds a state of step {self.step} here and of step {int(step)} on the first machine; put "
-                "it on a disk that all machines see"
-            )
-        copy_from_first(self.translator.state_dict().values())
-        copy_from_first(value for kept in self.average.values() for value in kept.values())
-
-    def _trim_log(self) -> None:
-        """Forget what was logged after the last saved state: these steps are taken again."""
-        log = self.out / "log.jsonl"
-        if self.writes and log.exists():
-            kept = [line for line in _complete_lines(log) if json.loads(line)["step"] <= self.step]
-            write_text(log, "".join(line + "\n" for line in kept), parents=False)
+        optimizers = list(self.optimizers.values())
+        self.step, self.terms = load_state(self.out, self.device, self.translator, self.average, optimizers)
+        if self.writes:
+            trim_log(self.out / "log.jsonl", self.step)
 
     def _save(self) -> None:
-        if not all(
-            v.isfinite().all() for kept in self.average.values() for v in kept.values() if v.is_floating_point()
-        ):
+        if not self.average.is_finite():
             self._checked({"weights": math.nan})
         if self.hold is None:
             return
         self.hold.check()
-        state = {
-            "step": self.step,
-            "weights": self.translator.state_dict(),
-            "average": self.average,
-            "terms": self.terms,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers.values()],
-        }
-        # In memory first: torch reports a full disk as an error of its own, and a half-written file is no state.
-        packed = io.BytesIO()
-        torch.save(state, packed)
-        write_bytes(self._state_file, packed.getvalue(), parents=False)
+        optimizers = list(self.optimizers.values())
+        save_state(self.out, self.step, self.translator, self.average, optimizers, self.terms)
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
         if not self.writes:
             return
-        with _Averaged(self.translator, self.average):
+        with self.average.applied():
             save_checkpoint(self.out / "checkpoint", self.translator, {**self.extra, "steps": self.step})
 
     @torch.inference_mode()
@@ -367,7 +268,7 @@ class Trainer:
             return
         # Compiled code is for a batch's size alone.
         eager = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
-        with _Averaged(self.translator, self.average), self.fabric.autocast(), eager:
+        with self.average.applied(), self.fabric.autocast(), eager:
             sheet = sample_sheet(self.translator, self.data, self.device)
         write_bytes(self.out / "samples" / f"{self.step:06d}.png", encode_png(sheet), parents=False)
 
@@ -390,201 +291,3 @@ class _Trained:
     def __exit__(self, *_: object) -> None:
         for p in self.others:
             p.requires_grad_(True)
-
-
-class _Averaged:
-    """Within, the face-making modules have their averaged weights."""
-
-    def __init__(self, translator: Translator, average: dict[str, dict[str, Tensor]]) -> None:
-        self.translator, self.average = translator, average
-
-    def __enter__(self) -> None:
-        modules = self.translator.averaged_modules()
-        self.raw = {name: {k: v.clone() for k, v in m.state_dict().items()} for name, m in modules.items()}
-        for name, module in modules.items():
-            module.load_state_dict(self.average[name])
-
-    def __exit__(self, *_: object) -> None:
-        for name, module in self.translator.averaged_modules().items():
-            module.load_state_dict(self.raw[name])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _complete_lines(path: Path) -> list[str]:
-    """Lines that end in a newline; a killed run may leave half a line at the end."""
-    text = path.read_text(encoding="utf-8")
-    return text[: text.rfind("\n") + 1].splitlines()
-
-
-def train(
-    faces: FaceTable,
-    out: Path,
-    system: str,
-    system_settings: Any,
-    settings: TrainingSettings,
-    condition_names: tuple[str, ...] | None = None,
-    restart: bool = False,
-    conditions: Conditions = "labels",
-    machines: Machines | None = None,
-    compiled: bool = False,
-) -> Path:
-    """Train a system on a dataset's training faces, or go on with the run in `out`.
-
-    Args:
-        faces: an aligned dataset; `FaceTable.for_training` says which of its faces are used.
-        out: run folder; new, empty, or holding the same run.
-        system: a name in `augment.systems.SYSTEMS`.
-        system_settings: that system's settings.
-        settings: how to train.
-        condition_names: order of the expressions; the dataset's vocabulary if None. Not for measured conditions, whose
-            names are what moves in these faces.
-        restart: throw away what `out` holds of an earlier run and begin anew.
-        conditions: what the system is conditioned on. Measured ones take every face that has blendshape scores beside
-            it, labelled or not; labels only name what the faces of a class showed on average, as
-            `Translator.named_conditions`.
-        machines: how many devices train together. With more than one the script is started once more for each, and
-            those other processes end with this call: what follows it happens once.
-        compiled: have `torch.compile` make code for the networks that make faces; the last bits of sums differ.
-
-    Returns:
-        The checkpoint folder.
-
-    Raises:
-        EmoaugError: the data does not fit, the folder holds another run, or training ran away.
-    """
-    chosen = faces.select(faces.for_training())
-    names, scale = condition_names or faces.vocabulary, None
-    if conditions == "labels":
-        if not get_system(system).takes_unlabelled:
-            chosen = chosen.select(chosen.table.label.notna().to_numpy())
-    else:
-        if not get_system(system).learns_intensities:
-            able = " and ".join(name for name, kind in SYSTEMS.items() if kind.learns_intensities)
-            raise EmoaugError(f"{system} learns from labels only; measured conditions are for {able}")
-        chosen = chosen.select(are_measured(chosen))
-        scale = fit_scale(chosen, conditions)
-        names = scale.names
-    check_partners(chosen, get_system(system).partners, scale is not None)
-    data_sha256 = data_hash(chosen)
-
-    def prepare() -> tuple[Translator, TrainingFaces]:
-        data = load_training_faces(chosen, names, system_settings.size, scale)
-        return get_system(system)(names, system_settings), data
-
-    identity = {
-        "system": system,
-        "condition_names": list(names),
-        "system_settings": asdict(system_settings),
-        "data_sha256": data_sha256,
-    }
-    subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
-    classes = {name: int((chosen.table.label == name).sum()) for name in (names if scale is None else faces.vocabulary)}
-    seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": data_sha256}
-    extra: dict[str, Any] = {"training_data": seen}
-    if scale is not None:
-        identity |= {"conditions": scale.to_json()}
-        extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}
-    return run_training(out, identity, settings, prepare, extra, restart, machines, compiled)
-
-
-def run_training(
-    out: Path,
-    identity: dict[str, Any],
-    settings: TrainingSettings,
-    prepare: Callable[[], tuple[Translator, TrainingFaces]],
-    extra: dict[str, Any],
-    restart: bool = False,
-    machines: Machines | None = None,
-    compiled: bool = False,
-) -> Path:
-    """Train what `prepare` gives in the run folder `out`, or go on with the run in it.
-
-    Args:
-        out: run folder; new, empty, or holding the same run.
-        identity: what makes this run this run, besides `settings`; another identity in `out` is an error.
-        settings: how to train.
-        prepare: builds the translator and reads the data; not called for a finished run.
-        extra: facts to keep in the checkpoint.
-        restart: throw away what `out` holds of an earlier run and begin anew.
-        machines: how many devices train together; see `train`.
-        compiled: see `train`.
-
-    Returns:
-        The checkpoint folder.
-    """
-    ranks = 1 if machines is None else machines.ranks
-    if settings.batch_size % ranks:
-        raise EmoaugError(
-            f"a batch of {settings.batch_size} faces cannot be shared by {ranks} devices; make --batch-size a multiple"
-        )
-    identity = identity | {
-        # Where and how often to look and save does not change what is trained.
-        "training": {k: v for k, v in asdict(settings).items() if k not in ("sample_every", "save_every", "device")},
-    }
-    fabric = make_fabric(settings.device, settings.precision, machines)
-    holds: list[Hold] = []
-
-    def begin() -> bool:
-        """Whether there is something to do; then the folder is held."""
-        if restart:
-            _discard(out)
-        before = read_run(out, KIND, RUN_FILE)
-        if before is not None:
-            check_same_run(out, before, identity)
-            if before.get("finished"):
-                clear_up(out)
-                tqdm.write(f"{out}: this run is finished, nothing to do", file=sys.stderr)
-                return False
-        holds.append(stack.enter_context(locked(out)))
-        remove_temporary_files(out)
-        return True
-
-    with together(fabric), ExitStack() as stack:
-        if decided(fabric, begin):
-            _train(fabric, out, identity, settings, prepare, extra, holds[0] if holds else None, compiled)
-    return out / "checkpoint"
-
-
-def _train(
-    fabric: Fabric,
-    out: Path,
-    identity: dict[str, Any],
-    settings: TrainingSettings,
-    prepare: Callable[[], tuple[Translator, TrainingFaces]],
-    extra: dict[str, Any],
-    hold: Hold | None,
-    compiled: bool,
-) -> None:
-    """Train in a folder that one of the processes holds."""
-    torch.manual_seed(seed_from(settings.seed, "weights"))
-    translator, data = prepare()
-    run = {"finished": False, "identity": identity, "versions": {"emoaug": __version__, "torch": torch.__version__}}
-    if hold is not None:
-        write_run(out, KIND, run, RUN_FILE)
-    with explained_memory(f"for a batch of {settings.batch_size} faces; lower --batch-size"):
-        Trainer(translator, data, out, settings, extra | {"training": asdict(settings)}, fabric, hold, compiled).run()
-    if hold is not None:
-        hold.check()
-        write_run(out, KIND, run | {"finished": True}, RUN_FILE)
-
-
-def data_hash(faces: FaceTable) -> str:
-    """A hash of what is trained on: every picture's content with its label."""
-    rows = (f"{faces.sha256(i)} {label}" for i, label in enumerate(faces.table.label))
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-def _discard(out: Path) -> None:
-    """Remove an earlier training run, and nothing else."""
-    if read_run(out, KIND, RUN_FILE) is None:
-        return
-    with locked(out):
-        for name in ("log.jsonl", "samples", "checkpoint", "state", RUN_FILE):
-            part = out / name
-            if part.is_dir():
-                shutil.rmtree(part)
-            else:
-                part.unlink(missing_ok=True)

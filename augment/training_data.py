@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -236,6 +237,12 @@ def load_training_faces(
         subject_names=subject_names,
         intensities=intensities,
     )
+
+
+def data_hash(faces: FaceTable) -> str:
+    """A hash of what is trained on: every picture's content with its label."""
+    rows = (f"{faces.sha256(i)} {label}" for i, label in enumerate(faces.table.label))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def check_partners(faces: FaceTable, partners: Partners, measured: bool = False) -> None:

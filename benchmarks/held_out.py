@@ -26,8 +26,9 @@ from augment.landmarker import FaceLandmarker
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
 from augment.systems import Translator, get_system
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
 from augment.training_data import subjects_of
+from augment.training_run import train
 from benchmarks.machine import machine
 from classifiers.classifier import Classifier
 from classifiers.evaluation import evaluate

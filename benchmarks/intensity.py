@@ -33,7 +33,8 @@ from augment.measured_conditions import measured_conditions
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
 from augment.systems import Translator, get_system
-from augment.training import Conditions, TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import Conditions, train
 from benchmarks.held_out import hold_out
 from benchmarks.machine import machine
 from emoaug import EmoaugError

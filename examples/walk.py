@@ -16,7 +16,8 @@ from augment.generation import GenerateSettings, generate
 from augment.pictures import read_picture
 from augment.plans import PlanSettings, build_plan
 from augment.systems import get_system
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import train
 
 
 def main(source: Path, out: Path, steps: int) -> None:

@@ -21,13 +21,15 @@ from augment.identity import IdentityEmbedding, train_embedding
 from augment.pictures import write_text
 from augment.runs import check_same_run, locked, read_run, remove_temporary_files, write_run
 from augment.systems import SYSTEMS, Translator, get_system
-from augment.training import TrainingSettings, data_hash, train
-from augment.training_data import subjects_of
+from augment.training import TrainingSettings
+from augment.training_data import data_hash, subjects_of
+from augment.training_run import train
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__
 from pipelines.arms import words
 from pipelines.measures import Change, HeldOutFaces, Witnesses, directions_of, measure_change, measure_real
+from pipelines.recipes import suited_settings
 from pipelines.splits import Fold, groups_of, hold_out, published_split
 from pipelines.systems import pictures_per_second
 
@@ -57,7 +59,8 @@ class CompareSettings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     """How each system is trained; its seed is the comparison's."""
     judge: ClassifierSettings = field(default_factory=ClassifierSettings)
-    """How the classifier is trained that says whether a face shows what was asked."""
+    """How the classifier is trained that says whether a face shows what was asked; recipe classical moves faces that
+    are not aligned further."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "systems", tuple(words(self.systems)))
@@ -117,6 +120,7 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
         raise EmoaugError(
             f"{data.root}: the faces to train on show {', '.join(present)} alone; two expressions are needed"
         )
+    settings = replace(settings, judge=suited_settings(settings.judge, sides.train))
     identity = {
         "settings": _identity(settings),
         "vocabulary": list(sides.train.vocabulary),

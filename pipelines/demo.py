@@ -18,7 +18,8 @@ from augment.simulation.behaviour import INTENSITY
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import train
 from augment.verification import verify_folder
 from classifiers.training import ClassifierSettings
 from pipelines.audit import audit, format_audit

@@ -15,6 +15,7 @@ from classifiers.training import train_classifier
 from emoaug import EmoaugError
 from pipelines.arms import Arm
 from pipelines.gain_data import GainData
+from pipelines.recipes import suited_recipe
 from pipelines.splits import Fold
 from pipelines.trials import GainSettings
 
@@ -129,7 +130,7 @@ def fit(
         classes,
         replace(
             settings.classifier,
-            recipe="classical-wide" if arm.recipe == "classical" and not data.aligned else arm.recipe,
+            recipe=suited_recipe(arm.recipe, data.aligned),
             mixing=arm.mixing,
             class_balanced=settings.classifier.class_balanced or arm.oversample,
             learning_rate=candidate["learning_rate"],

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from augment.duplicates import duplicate_groups, fingerprints
-from augment.faces import FaceMeasures, lie_aligned, read_measures
+from augment.faces import FaceMeasures, read_measures
 from augment.folders import FaceTable, drop_unreadable, load_faces
 from emoaug import EmoaugError
+from pipelines.recipes import are_aligned
 from pipelines.splits import Fold, groups_of, limit_labels, make_folds, other_dataset, published_split, real_rows
 from pipelines.trials import GainSettings, Labels
 
@@ -77,7 +78,7 @@ class GainData:
         both = [(values[: len(faces)], values[-len(tested) :]) for values in (groups, prints.digests)]
         measures = [read_measures(table.root, list(table.table.file_name)) for table in tables]
         measured = [_blendshapes(table) for table in measures]
-        aligned = measures[0] is not None and lie_aligned(measures[0].landmarks)
+        aligned = are_aligned(measures[0])
         (ours, theirs), digests = both
         return cls(
             faces, pixels, ours, tested, tested_pixels, theirs, *digests, measured[0], measured[-1], aligned, notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from classifiers.classifier import Classifier
 from classifiers.evaluation import balanced_accuracy
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__
+from pipelines.recipes import suited_settings
 from pipelines.splits import groups_of, make_folds
 
 KIND = "judges"
@@ -36,7 +37,7 @@ class JudgeSettings:
     folds: int = 3
     """Judges; each is trained on the people of all folds but one, and judges that one."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
-    """Network and schedule of each judge."""
+    """Network and schedule of each judge; recipe classical moves faces that are not aligned further."""
     device: Device = "auto"
     """Where they are trained and asked."""
     seed: int = 0
@@ -63,6 +64,7 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
     """
     if len(set(real.table.label)) < 2:
         raise EmoaugError(f"{real.root}: a judge needs real faces of two expressions or more")
+    settings = replace(settings, classifier=suited_settings(settings.classifier, real))
     labels, classes = real.label_indices(), len(real.vocabulary)
     groups = groups_of(real, duplicate_groups(fingerprints(pictures_of(pixels))))
     folds = np.full(len(real), -1, np.int64)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from augment.folders import FaceTable
-from augment.training import data_hash
+from augment.training_data import data_hash
 from emoaug import EmoaugError
 from pipelines.gain_data import GainData
 from pipelines.splits import Fold

@@ -27,7 +27,7 @@ from augment.simulation.measured import MeasuredExpressions
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
-from augment.training import train
+from augment.training_run import train
 from emoaug import EmoaugError
 from pipelines.arms import MEASURED, PRETRAINED, REFINED, SIMULATED, uses_unlabelled
 from pipelines.gain_data import GainData

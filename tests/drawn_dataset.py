@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from augment.action_units import BLENDSHAPE_NAMES
-from augment.faces import FaceMeasures, write_measures
+from augment.faces import EYES, PHILTRUM, FaceMeasures, read_measures, write_measures
 from augment.folders import FaceTable, read_faces, write_metadata
 from augment.pictures import encode_png, write_bytes
 from tests.augment.drawn_face import draw_face
@@ -52,3 +52,13 @@ def draw_scores(labels: list[str]) -> np.ndarray:
     smile = BLENDSHAPE_NAMES.index("mouthSmileLeft")
     scores[:, smile + 1] = scores[:, smile]
     return scores
+
+
+def put_features_in_place(faces: FaceTable) -> None:
+    """Move the made-up landmarks of eyes and philtrum to where `emoaug align` would have put them."""
+    names = list(faces.table.file_name)
+    measures = read_measures(faces.root, names)
+    assert measures is not None
+    for rows, place in (([33, 133], EYES[0]), ([362, 263], EYES[1]), ([2, 0], PHILTRUM)):
+        measures.landmarks[:, rows, :2] = 2 * np.array(place) - 1
+    write_measures(faces.root, names, measures)

@@ -13,7 +13,8 @@ from augment.checkpoints import settings_from
 from augment.devices import Machines
 from augment.folders import load_faces
 from augment.systems import get_system
-from augment.training import Conditions, TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import Conditions, train
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from augment.training_data import TrainingFaces, load_training_faces, vary
+from augment.training_data import TrainingFaces, data_hash, load_training_faces, vary
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 
@@ -201,3 +203,11 @@ def test_partners_of_measured_faces_are_other_pictures_of_the_person_whatever_th
     assert counts[[0, 1, 2, 4, 5]].min() > 120
     with pytest.raises(EmoaugError, match="none has such a partner"):
         measured_faces(3, [0, 1, -1]).batch(torch.Generator(), 4, 0.0, "same subject")
+
+
+def test_a_hash_of_training_faces_is_of_pictures_and_labels_and_not_of_names(tmp_path):
+    faces = draw_dataset(tmp_path)
+    renamed = replace(faces, table=faces.table.assign(subject=None))
+    relabelled = replace(faces, table=faces.table.assign(label="happy"))
+    assert data_hash(renamed) == data_hash(faces)
+    assert len({data_hash(f) for f in (faces, relabelled, faces.select(np.arange(11)))}) == 3

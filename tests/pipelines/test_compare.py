@@ -15,7 +15,7 @@ from emoaug import EmoaugError
 from pipelines.compare import CompareSettings, run_comparison, split_sides
 from pipelines.comparison_report import write_comparison
 from tests.augment.drawn_face import model_path
-from tests.drawn_dataset import draw_dataset
+from tests.drawn_dataset import draw_dataset, put_features_in_place
 
 SETTINGS = CompareSettings(
     systems=("reggan",),
@@ -47,6 +47,17 @@ def test_held_out_people_have_no_part_in_any_training(run):
     assert len(seen["subjects"]) == 5
     assert not tested & set(seen["subjects"])
     assert seen["faces"] == len(found.sides.train) == 10
+
+
+def test_the_judge_moves_faces_that_are_not_aligned_further_and_aligned_ones_as_asked(run, tmp_path, monkeypatch):
+    found, out, _ = run
+    assert found.held.witnesses.judge.training["recipe"] == "classical-wide"
+    assert json.loads((out / "run.json").read_text())["identity"]["settings"]["judge"]["recipe"] == "classical-wide"
+    monkeypatch.setenv("EMOAUG_MODELS", str(model_path().parent))
+    aligned = draw_dataset(tmp_path / "aligned", subjects=8)
+    put_features_in_place(aligned)
+    found = run_comparison(aligned, tmp_path / "out", SETTINGS)
+    assert found.held.witnesses.judge.training["recipe"] == "classical"
 
 
 def test_figures_are_printed_and_written_and_each_target_has_a_sheet(run):

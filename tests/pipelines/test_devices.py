@@ -13,10 +13,11 @@ import torch
 
 from augment.devices import Machines
 from augment.folders import read_faces
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import train
 from emoaug import EmoaugError
 from pipelines.commands.train import with_options
-from tests.augment.test_training import SYSTEM
+from tests.augment.tiny_training import SYSTEM
 from tests.drawn_dataset import draw_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ from augment.checkpoints import DEFAULT, load_translator, read_config, weights_s
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
 from augment.systems import get_system
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import train
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
 from pipelines import gain_data

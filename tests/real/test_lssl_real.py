@@ -14,7 +14,8 @@ from augment.folders import load_faces, read_faces
 from augment.landmarker import FaceLandmarker
 from augment.samples import to_pictures
 from augment.systems import get_system
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
+from augment.training_run import train
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("EMOAUG_TEST_DATA", ROOT / "../shared/data"))

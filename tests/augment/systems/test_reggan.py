@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from augment.systems.base import Progress
 from augment.systems.reggan import LocalRegression, LocalRidge, RegGAN
-from augment.training import TrainingSettings, train
+from augment.training import TrainingSettings
 from augment.training_data import TrainingFaces
+from augment.training_run import train
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 

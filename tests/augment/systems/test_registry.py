@@ -8,8 +8,9 @@ import torch
 
 from augment.checkpoints import load_translator, save_checkpoint
 from augment.systems import SYSTEMS, Batch, Progress, get_system
-from augment.training import Trainer, TrainingSettings, train
+from augment.training import Trainer, TrainingSettings
 from augment.training_data import TrainingFaces
+from augment.training_run import train
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 
