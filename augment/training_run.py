@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from tqdm import tqdm
 
+from augment.checkpoints import load_translator, read_config
 from augment.devices import Machines, explained_memory, make_fabric, seed_from
 from augment.folders import FaceTable
+from augment.initial import begin_with
 from augment.measured_conditions import are_measured, expression_means, fit_scale
 from augment.ranks import decided, together
 from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
@@ -48,6 +50,7 @@ def train(
     conditions: Conditions = "labels",
     machines: Machines | None = None,
     compiled: bool = False,
+    initial: Path | str | None = None,
 ) -> Path:
     """Train a system on a dataset's training faces, or go on with the run in `out`.
 
@@ -66,12 +69,13 @@ def train(
         machines: how many devices train together. With more than one the script is started once more for each, and
             those other processes end with this call: what follows it happens once.
         compiled: have `torch.compile` make code for the networks that make faces; the last bits of sums differ.
+        initial: checkpoint of the same system to begin with, whatever its expressions; see `begin_with`.
 
     Returns:
         The checkpoint folder.
 
     Raises:
-        EmoaugError: the data does not fit, the folder holds another run, or training ran away.
+        EmoaugError: the data or the initial weights do not fit, the folder holds another run, or training ran away.
     """
     chosen = faces.select(faces.for_training())
     names, scale = condition_names or faces.vocabulary, None
@@ -90,18 +94,26 @@ def train(
 
     def prepare() -> tuple[Translator, TrainingFaces]:
         data = load_training_faces(chosen, names, system_settings.size, scale)
-        return get_system(system)(names, system_settings), data
+        translator = get_system(system)(names, system_settings)
+        if initial is not None:
+            begin_with(translator, load_translator(initial))
+        return translator, data
 
     identity = {
         "system": system,
         "condition_names": list(names),
         "system_settings": asdict(system_settings),
         "data_sha256": data_sha256,
+        "initial_sha256": None,
     }
     subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
     classes = {name: int((chosen.table.label == name).sum()) for name in (names if scale is None else faces.vocabulary)}
     seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": data_sha256}
     extra: dict[str, Any] = {"training_data": seen}
+    if initial is not None:
+        before = read_config(initial)
+        identity |= {"initial_sha256": before["weights_sha256"]}
+        seen |= {"initial": before["extra"].get("training_data", {})}
     if scale is not None:
         identity |= {"conditions": scale.to_json()}
         extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}

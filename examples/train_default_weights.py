@@ -28,6 +28,9 @@ from augment.training_data import subjects_of
 from augment.training_run import train
 from pipelines.splits import hold_out
 
+HELD_OUT, SEED = 0.15, 1
+"""Share of the London set's people who are left out, and the seed that draws them."""
+
 SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04)
 """As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""
 

@@ -91,6 +91,8 @@ def run_gain(
     }
     if any(PRETRAINED in get_arm(name).sources for name in settings.arms):
         identity |= {"weights": read_config(settings.weights)["weights_sha256"]}
+    if settings.initial is not None:
+        identity |= {"initial": read_config(settings.initial)["weights_sha256"]}
     before = read_run(out, KIND)
     if before is not None:
         check_same_run(out, before, identity)
@@ -109,6 +111,11 @@ def run_gain(
         notes.append(
             f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
             "test were among what they learnt from cannot be seen here."
+        )
+    if settings.initial is not None:
+        notes.append(
+            f"Systems begin with weights ({settings.initial}) that were trained elsewhere: whether faces that test "
+            "were among what they learnt from cannot be seen here beyond their people's names."
         )
     trials = [
         Trial(get_arm(name), fold, seed, labels)

@@ -83,12 +83,17 @@ def check_lineage(
     if config is None:
         return
     trained = config["extra"].get("training_data", {})
-    strangers = set(trained.get("subjects", [])) & held_out.subjects
+    strangers = _people(trained) & held_out.subjects
     if strangers:
         raise EmoaugError(f"{made.root}: its system was trained on {_few(strangers)}, held out")
     # Where nobody is named, and against everything else that is no training face of this trial.
     if seen is not None and trained.get("sha256") != data_hash(seen):
         raise EmoaugError(f"{made.root}: its system was trained on other faces than the trial's training faces")
+
+
+def _people(trained: dict[str, Any]) -> set[str]:
+    """Who a system was trained on, and whoever the weights that it began with were trained on."""
+    return set(trained.get("subjects", [])) | (_people(trained["initial"]) if "initial" in trained else set())
 
 
 def _few(names: set[str]) -> str:

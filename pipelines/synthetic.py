@@ -143,7 +143,8 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     chosen = wanted.given(data)
     own = replace(get_system(wanted.source).configurations["compact"], size=size)
     training = replace(settings.training, seed=wanted.seed)
-    checkpoint = train(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary)
+    initial = _initial(wanted.source, settings)
+    checkpoint = train(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary, initial=initial)
     translator = load_translator(checkpoint)
     per_class = max(1, round(settings.synthetic_factor * len(chosen) / len(chosen.vocabulary)))
     # A class that no training face shows is one that the system cannot make.
@@ -176,7 +177,8 @@ def train_measured(wanted: SyntheticSet, data: GainData, out: Path, settings: Ga
     system = wanted.source.removesuffix(MEASURED)
     own = replace(get_system(system).configurations["compact"], size=data.pixels.shape[-1])
     faces, run = wanted.measured(data), wanted.system(out)
-    train(faces, run, system, own, settings.training, conditions="blendshapes")
+    initial = _initial(system, settings)
+    train(faces, run, system, own, settings.training, conditions="blendshapes", initial=initial)
 
 
 def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
@@ -216,6 +218,13 @@ def _refined(wanted: SyntheticSet, data: GainData, size: int, out: Path, setting
     run = wanted.system(out)
     checkpoint = train_refiner(rendered, wanted.given(data), run, RefinerSettings(size=size), training, RealSide())
     refine(rendered, checkpoint, wanted.folder(out), _generating(settings), {"data": str(rendered.root)})
+
+
+def _initial(system: str, settings: GainSettings) -> Path | None:
+    """The weights that a system begins with; None for nothing learnt."""
+    if settings.initial is None or read_config(settings.initial)["system"] != system:
+        return None
+    return settings.initial
 
 
 def _generating(settings: GainSettings) -> GenerateSettings:

@@ -47,6 +47,9 @@ class GainSettings:
     weights: Path = Path(DEFAULT)
     """Checkpoint that makes the faces of the arm pretrained; by default the weights that come with the package. What
     it was trained on is for you to know: no face that tests may be among it."""
+    initial: Path | None = None
+    """Checkpoint that training begins with in the arms of its system, such as default (lssl); by default systems learn
+    from nothing but the trial's faces. As for weights, what it was trained on is for you to know."""
     tuning: Literal["none", "small"] = "none"
     """small chooses, for every arm and trial, the best of 4 candidates on a quarter of the training people: learning
     rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""

@@ -36,6 +36,9 @@ class Options:
     conditions: Conditions = "labels"
     """What the system is told to show: an expression by its label, or the strength of every movement, as blendshapes or
     action units, that `emoaug align` measured; then every face is an example, labelled or not."""
+    initial: Path | None = None
+    """Checkpoint of the same system to begin with, whatever its expressions; `default` for the weights that come with
+    the package (lssl)."""
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
     training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
@@ -64,6 +67,7 @@ def run(options: Options) -> None:
         conditions=options.conditions,
         machines=options.machines,
         compiled=options.compile,
+        initial=options.initial,
     )
     samples = sorted((options.out / "samples").glob("*.png"))
     data = options.data if options.conditions == "labels" else "LABELLED"

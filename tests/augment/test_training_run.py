@@ -119,3 +119,18 @@ def test_a_system_of_classes_says_which_ones_take_measured_conditions(faces, tmp
     with pytest.raises(EmoaugError, match="reggan learns from labels only; measured conditions are for lssl and cdaae"):
         train(faces, tmp_path / "run", "reggan", settings, SETTINGS, conditions="blendshapes")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begins_where_another_ended_and_says_whom_that_one_saw(faces, tmp_path):
+    others = replace(faces, table=faces.table.assign(subject="stranger-" + faces.table.subject))
+    train(others, tmp_path / "first", "lssl", SYSTEM, SETTINGS)
+    still = replace(SETTINGS, steps=1, learning_rate=1e-12, average_decay=0.0)
+    train(faces, tmp_path / "second", "lssl", SYSTEM, still, initial=tmp_path / "first")
+    first = weights(tmp_path / "first")
+    for name, value in weights(tmp_path / "second").items():
+        torch.testing.assert_close(value, first[name], atol=1e-6, rtol=0, msg=name)
+    seen = read_config(tmp_path / "second")["extra"]["training_data"]
+    assert set(seen["subjects"]) == set(faces.table.subject)
+    assert set(seen["initial"]["subjects"]) == set(others.table.subject)
+    with pytest.raises(EmoaugError, match="differs"):
+        train(faces, tmp_path / "second", "lssl", SYSTEM, still)

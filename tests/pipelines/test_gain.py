@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from augment.checkpoints import DEFAULT, load_translator, read_config, weights_sha256
 from augment.folders import read_faces
@@ -272,6 +273,34 @@ def test_a_system_from_another_folder_is_refused_where_nobody_is_named(tmp_path)
     check_lineage(made, config, faces, nothing)
     with pytest.raises(EmoaugError, match="trained on other faces"):
         check_lineage(made, config, faces.select(range(4)), nothing)
+
+
+def test_a_system_that_began_with_weights_of_a_held_out_person_is_refused(run):
+    faces, _, out = run
+    name = "fold0-seed0-all-lssl"
+    made, config = read_faces(out / "synthetic" / name), read_config(out / "systems" / name)
+    seen = faces.select(np.setdiff1d(np.arange(len(faces)), np.load(out / "trials" / f"{name}.npz")["rows"]))
+    held_out = HeldOut(frozenset(), frozenset({"somebody"}))
+    check_lineage(made, config, seen, held_out)
+    config["extra"]["training_data"]["initial"] = {"subjects": [], "initial": {"subjects": ["somebody"]}}
+    with pytest.raises(EmoaugError, match="its system was trained on somebody, held out"):
+        check_lineage(made, config, seen, held_out)
+
+
+def test_systems_begin_with_the_weights_that_were_named(tmp_path):
+    faces = draw_dataset(tmp_path / "drawn", subjects=4)
+    own = replace(get_system("lssl").configurations["compact"], size=32)
+    still = TrainingSettings(steps=1, batch_size=4, precision="32-true", device="cpu", learning_rate=1e-12)
+    strangers = replace(faces, table=faces.table.assign(subject="stranger-" + faces.table.subject))
+    train(strangers, tmp_path / "first", "lssl", own, replace(still, seed=5), faces.vocabulary)
+    settings = replace(PLAIN, arms=("lssl",), training=still, initial=tmp_path / "first")
+    run_gain(faces, tmp_path / "out", settings)
+    first = load_translator(tmp_path / "first").state_dict()
+    second = load_translator(tmp_path / "out" / "systems" / "fold0-seed0-all-lssl").state_dict()
+    torch.testing.assert_close(second, first, atol=1e-5, rtol=0)
+    assert any(
+        "begin with weights" in note for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"]
+    )
 
 
 @pytest.mark.parametrize("column", ["source_sha256", "exemplar_sha256", "second_exemplar_sha256"])
