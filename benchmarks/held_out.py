@@ -60,6 +60,8 @@ class HeldOutOptions:
     """The system's batch."""
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each, as in emoaug train."""
+    initial: Path | None = None
+    """Checkpoint that the training begins with, as in emoaug train; it must not have seen those who are held out."""
     judge_steps: int = 1000
     """The judge's training steps."""
     seed: int = 0
@@ -88,7 +90,9 @@ def trained(faces: FaceTable, options: HeldOutOptions) -> Translator:
     size = load_faces(faces.select([0]), None).shape[-1]
     settings = with_options(get_system(options.system).configurations["compact"], (f"size={size}", *options.set))
     training = TrainingSettings(steps=options.steps, batch_size=options.batch_size, seed=options.seed)
-    return load_translator(train(faces, options.out / "run", options.system, settings, training))
+    return load_translator(
+        train(faces, options.out / "run", options.system, settings, training, initial=options.initial)
+    )
 
 
 def scores_of(landmarker: FaceLandmarker, faces: torch.Tensor, names: tuple[str, ...]) -> np.ndarray:

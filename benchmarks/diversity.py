@@ -1,0 +1,121 @@
+"""Are new faces from noise as varied as real ones, what was asked for, and not copies of training faces?
+
+Holds out people, trains a system that makes faces from noise on the others, and draws faces of every expression. A
+judge trained on the others' real faces says whether each shows what was asked; the mean distance of two faces of one
+expression in its features says how varied they are, beside the same of real training faces. A copied face is nearer to
+some training face than new people's real faces are: beside the distance from each sample to the nearest training face
+stands that from each held-out face, in fine detail, where 1 is as far as a picture gets from itself when saved again.
+Writes a sheet and the numbers as JSON.
+
+    python -m benchmarks.diversity --data aligned/ --out runs/diversity --hold-out 12 --steps 3000
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from augment.folders import FaceTable, load_faces, read_faces
+from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
+from augment.samples import to_pictures
+from augment.scoring.likeness import copy_distance, details, nearest
+from augment.systems import Translator, get_system
+from benchmarks.held_out import JUDGE_RECIPE, HeldOutOptions, hold_out, trained
+from benchmarks.machine import machine
+from classifiers.classifier import Classifier
+from classifiers.training import ClassifierSettings, train_classifier
+from emoaug import EmoaugError
+
+
+@dataclass(frozen=True)
+class Options(HeldOutOptions):
+    """What to measure."""
+
+    system: str = "cvae-gan"
+    """Which system; one that makes faces from noise."""
+    steps: int = 3000
+    """The system's training steps."""
+    samples: int = 200
+    """Faces of each expression."""
+
+
+def drawn(translator: Translator, name: str, count: int, seed: int) -> Tensor:
+    """New faces of an expression, (count, 3, S, S) in [-1, 1]."""
+    condition, generator = translator.condition([name]), torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        parts = [
+            translator.sample(condition.expand(len(part), -1), generator) for part in torch.arange(count).split(50)
+        ]
+    return torch.cat(parts)
+
+
+def spread(features: Tensor) -> float:
+    """Mean distance of two of N features (N, F)."""
+    return float(torch.pdist(features).mean()) if len(features) > 1 else float("nan")
+
+
+def copies(made: list[np.ndarray], training: list[np.ndarray]) -> np.ndarray:
+    """Distance of pictures to the most similar training picture, (N,), in units of a copy's."""
+    found, _ = nearest(details(made), details(training), lambda rows: np.zeros((len(rows), len(training)), bool))
+    return found / copy_distance(training)
+
+
+def measure(faces: FaceTable, translator: Translator, judge: Classifier, options: Options) -> dict[str, Any]:
+    """All figures, and the sheet."""
+    split, size = faces.table.split.to_numpy(), translator.size
+    rest, test = faces.select(split == "train"), faces.select(split == "test")
+    pixels = torch.from_numpy(load_faces(rest, size)).float() / 127.5 - 1
+    labels, training = torch.from_numpy(rest.label_indices()), to_pictures(pixels)
+    held_out = to_pictures(torch.from_numpy(load_faces(test, size)).float() / 127.5 - 1)
+    strangers = copies(held_out, training)
+    rows, sheet = [], []
+    for number, name in enumerate(faces.vocabulary):
+        made = drawn(translator, name, options.samples, options.seed)
+        real, far = spread(judge.features(pixels[labels == number])), copies(to_pictures(made), training)
+        varied = spread(judge.features(made))
+        rows.append(
+            {
+                "expression": name,
+                "samples": len(made),
+                "judge_hit_rate": float((judge(made).argmax(1) == number).float().mean()),
+                "spread": varied,
+                "spread_of_real": real,
+                "spread_ratio": varied / real,
+                "nearest_training_face": float(far.min()),
+                "nearest_training_face_of_held_out": float(strangers.min()),
+                "median_to_training": float(np.median(far)),
+                "median_to_training_of_held_out": float(np.median(strangers)),
+                "nearer_than_any_held_out": float((far < strangers.min()).mean()),
+            }
+        )
+        sheet.append(to_pictures(made[:14]))
+    write_bytes(options.out / "diversity.png", encode_png(contact_sheet(sheet, list(faces.vocabulary), [])))
+    return {"rows": rows}
+
+
+def main(options: Options) -> None:
+    """Train, measure, print."""
+    abilities = get_system(options.system).info.abilities
+    if "sample" not in abilities:
+        raise EmoaugError(f"{options.system} makes no faces from noise; it can {', '.join(abilities)}")
+    faces = hold_out(read_faces(options.data), options.hold_out, options.seed)
+    translator = trained(faces, options)
+    rest = faces.select((faces.table.split == "train").to_numpy())
+    settings = ClassifierSettings(steps=options.judge_steps, recipe=JUDGE_RECIPE)
+    known = load_faces(rest, translator.size)
+    judge = train_classifier(known, rest.label_indices(), len(faces.vocabulary), settings, options.seed)
+    result = measure(faces, translator, judge, options) | {"machine": machine()}
+    write_text(options.out / "diversity.json", json.dumps(result, indent=1) + "\n")
+    for row in result["rows"]:
+        print("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+    print(f"look: {options.out / 'diversity.png'}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
