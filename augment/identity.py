@@ -5,6 +5,13 @@ PAMI 1997: principal components, then the linear discriminants of the people. Tw
 expressions teach it that an expression is not a person. What is ours: pictures enter with their local contrast evened
 out, within an ellipse that leaves out background and hair, and several times, flipped, moved and lit as training faces
 are. A network needs more people than small datasets have.
+
+`augment.scoring.identity` has another embedding, for a rank among strangers. Cosines of this one are read as they are,
+so it gives little for what is not the face: of London's held-out people, a picture and the same one blurred by a pixel
+have a cosine of 0.98 here and of 0.88 there, and a network's pictures are soft; relit 1.00 and 0.94; with another
+person's surroundings 0.88 and 0.73. Both tell the pairs apart, with an area under the ROC curve of 0.999. On faces that
+turn, CMU's, that one is better, with 0.69 for 0.62, most of it by what surrounds the face: with the ellipse alone it is
+0.66 for 0.65 (a throwaway script, six draws each, at 64 px).
 """
 
 from __future__ import annotations

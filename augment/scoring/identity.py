@@ -1,4 +1,10 @@
-"""Who is on a face: an embedding learned on some people, for comparing others."""
+"""Who is on a face: an embedding learned on some people, for ranking a made face among others' real ones.
+
+Its descriptions hold the whole picture, hair and background too, which a made face keeps of its source and a stranger
+does not have; and it learns without names too. Softness and light lower its cosines, but hardly their order, and the
+filters' thresholds were measured with it. Where a cosine is read as it is (compare, the benchmarks of held-out people),
+`augment.identity` is asked, which gives little for what is not the face; its docstring has figures of both.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,7 @@ _WITHIN = 0.5
 
 
 @dataclass(frozen=True)
-class IdentityEmbedding:
+class WhitenedEmbedding:
     """Takes descriptions of faces, gives places on a sphere; made by `learn_identity`."""
 
     mean: np.ndarray
@@ -32,7 +38,7 @@ class IdentityEmbedding:
         return (places / np.maximum(np.linalg.norm(places, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
-def learn_identity(descriptions: np.ndarray, people: Sequence[str | None]) -> IdentityEmbedding:
+def learn_identity(descriptions: np.ndarray, people: Sequence[str | None]) -> WhitenedEmbedding:
     """Learn in which directions people differ, and in which one person's pictures do.
 
     The principal components of the descriptions are whitened by a mixture, half and half, of the variation within
@@ -63,7 +69,7 @@ def learn_identity(descriptions: np.ndarray, people: Sequence[str | None]) -> Id
     # A thousandth of the mean variance: directions in which nothing varies must not be blown up.
     floor = max(1e-3 * np.trace(covariance) / components, 1e-12)
     variances, axes = np.linalg.eigh(covariance + floor * np.eye(components))
-    return IdentityEmbedding(mean, deviation, analysis.components_.T @ (axes / np.sqrt(variances)))
+    return WhitenedEmbedding(mean, deviation, analysis.components_.T @ (axes / np.sqrt(variances)))
 
 
 def _variation_within(places: np.ndarray, people: Sequence[str | None]) -> np.ndarray | None:
