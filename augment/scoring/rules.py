@@ -28,7 +28,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "strict": (
         "label_probability >= 2%",
         "identity >= 0.97",
-        "face_found >= 1",
+        "face_found >= 2%",
         "movement >= 0.5%",
         "nearest_real >= 2",
         "nearest_sibling >= 2",

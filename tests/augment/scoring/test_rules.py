@@ -73,3 +73,11 @@ def test_a_missing_score_does_not_count():
     (rule,) = read_rules(["identity >= 0.9"])
     kept = rule.kept(pd.DataFrame({"identity": [np.nan, 0.95, 0.1]}), ["happy"] * 3, real_scores(identity=np.ones(3)))
     assert kept.tolist() == [True, True, False]
+
+
+def test_a_face_must_be_found_where_real_ones_are_and_need_not_where_many_of_these_are_missed():
+    rule = next(rule for rule in read_rules("strict") if rule.score == "face_found")
+    scores = pd.DataFrame({"face_found": [1.0, 0.0]})
+    for found, kept in (([1.0] * 200, [True, False]), ([1.0] * 180 + [0.0] * 20, [True, True])):
+        real = pd.DataFrame({"face_found": found, "label": "happy"})
+        assert rule.kept(scores, ["happy", "happy"], real).tolist() == kept
