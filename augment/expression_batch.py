@@ -108,6 +108,11 @@ class ExpressionBatch(ExpressionTransform):
                 f"pictures are on {pictures.device} and labels on {labels.device}; move both to one device"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers have no use for copies on another device.
+        cpu = torch.device("cpu")
+        return super().__getstate__() | {"_statistics": {cpu: self._statistics[cpu]}}
+
     def _statistics_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         if device not in self._statistics:
             mean, deviation = self._statistics[torch.device("cpu")]

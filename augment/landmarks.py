@@ -5,6 +5,8 @@ Landmark numbers are those of MediaPipe's 478-point face mesh.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,18 @@ REGIONS: dict[str, tuple[tuple[int, ...], ...]] = {
     "mouth": ((78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),),
 }
 """Outlines of the parts of a face, painted in this order; what no outline holds is background."""
+
+
+def chosen(landmarks: Tensor, numbers: tuple[int, ...]) -> Tensor:
+    """Some points of the mesh, by number: (N, L, 2) to (N, P, 2)."""
+    return landmarks[:, _index(numbers, landmarks.device)]
+
+
+@cache
+def _index(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Numbers on a device, copied there once: a list in an index is copied every time, and a GPU waited for."""
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, device=device)
 
 
 def _pixel_centres(size: int, like: Tensor) -> Tensor:
@@ -106,5 +120,5 @@ def region_maps(landmarks: Tensor, size: int) -> Tensor:
     maps = torch.zeros(len(landmarks), size, size, dtype=torch.long, device=landmarks.device)
     for number, outlines in enumerate(REGIONS.values(), start=1):
         for outline in outlines:
-            maps[inside_polygon(landmarks[:, list(outline)], size)] = number
+            maps[inside_polygon(chosen(landmarks, outline), size)] = number
     return maps

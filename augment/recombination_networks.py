@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment.code_networks import FaceEncoder
+from augment.devices import one_thread
 from augment.ranks import mean_over_ranks
 
 
@@ -88,12 +89,31 @@ class ExpressionCodes(nn.Module):
 
     means: Tensor
     known: Tensor
+    _along: Tensor | None
+    """The projection onto the directions in which means differ, while these are as they are; see `train`."""
 
     def __init__(self, classes: int, latent: int, decay: float) -> None:
         super().__init__()
         self.decay = decay
         self.register_buffer("means", torch.zeros(classes, latent))
         self.register_buffer("known", torch.zeros(classes, dtype=torch.bool))
+        self.register_buffer("_along", None, persistent=False)
+
+    def train(self, mode: bool = True) -> ExpressionCodes:
+        """Train, or make faces: then the means stay, and what follows from them is found once and not for every batch.
+
+        A GPU is waited for when it is found.
+        """
+        self._along = None
+        if not mode:
+            # As in a worker: how sums are split over threads changes their last bits.
+            with one_thread():
+                self._along = self._directions()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.train(self.training)
 
     @torch.no_grad()
     def learn(self, codes: Tensor, conditions: Tensor) -> None:
@@ -104,13 +124,19 @@ class ExpressionCodes(nn.Module):
         moved = torch.where(self.known[:, None], torch.lerp(now, self.means, self.decay), now)
         self.means.copy_(torch.where(share[:, None] > 0, moved, self.means))
         self.known |= share > 0
+        self._along = None
+
+    @torch.no_grad()
+    def _directions(self) -> Tensor:
+        with torch.inference_mode(False), torch.autocast(self.means.device.type, enabled=False):
+            spread = self.means - self.means.mean(0)
+            # What differs by less than rounding is no direction: means less their own mean leave one such.
+            return torch.linalg.pinv(spread, rtol=1e-4) @ spread
 
     def move(self, codes: Tensor, conditions: Tensor) -> Tensor:
         """Move codes (N, L) to the means of conditions (N, K) along the directions in which means differ, no other."""
         with torch.autocast(codes.device.type, enabled=False):
             codes, conditions = codes.float(), conditions.float()
-            spread = self.means - self.means.mean(0)
-            # What differs by less than rounding is no direction: means less their own mean leave one such.
-            along = torch.linalg.pinv(spread, rtol=1e-4) @ spread
+            along = self._directions() if self._along is None else self._along
             target = conditions / conditions.sum(1, keepdim=True).clamp_min(1e-6) @ self.means
             return codes + (target - codes) @ along

@@ -53,6 +53,9 @@ class SharedTranslator:
             if system.training or any(p.requires_grad for p in system.parameters()):
                 system = copy.deepcopy(system).eval().requires_grad_(False)
             self._given[_device_of(system)] = system
+            if (cpu := torch.device("cpu")) not in self._given:
+                # For DataLoader workers: one that was forked cannot fetch anything from a GPU.
+                self._given[cpu] = copy.deepcopy(system).to(cpu)
             return
         # Absolute, because a spawned worker may stand in another folder.
         self._path = checkpoint_folder(system).absolute()
@@ -101,6 +104,11 @@ class SharedTranslator:
                 "labels"
             )
         return tuple(self._named), torch.tensor(list(self._named.values()), dtype=torch.float32)
+
+    def __getstate__(self) -> dict[str, object]:
+        # Workers have no use for copies on another device.
+        cpu = torch.device("cpu")
+        return self.__dict__ | {"_given": {cpu: self._given[cpu]} if self._given else {}}
 
     def needs(self, ability: str, for_what: str) -> None:
         """Raise EmoaugError unless the system has an ability."""

@@ -161,7 +161,10 @@ class TrainingFaces:
 
     def _batch(self, rows: Tensor, targets: Tensor, faces: Tensor, points: Tensor) -> Batch:
         attributes = None if self.attributes is None else self.attributes[rows]
-        return Batch(faces, self.conditions(rows), targets, points, attributes, self._subjects(rows))
+        known = bool(points.isfinite().all())
+        return Batch(
+            faces, self.conditions(rows), targets, points, attributes, self._subjects(rows), all_landmarks=known
+        )
 
     def _subjects(self, rows: Tensor) -> Tensor:
         return torch.full((len(rows),), -1) if self.subjects is None else self.subjects[rows]

@@ -99,7 +99,8 @@ def train_classifier(
         # First weights and dropout draw from the global generators, which fork_rng puts back.
         torch.random.default_generator.manual_seed(seed)
         if target.type == "cuda":
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(target):
+                torch.cuda.manual_seed(seed)
         network = build_network(settings.network, classes, settings.weights, settings.input_size).to(target)
         alone = round(settings.steps * extra_first)
         made = [settings.batch_size] * alone
@@ -171,8 +172,8 @@ def _fit(
         for step in range(settings.steps):
             picked = [next(batch) for batch in batches]
             chosen = [(x[index], y[index]) for (x, y), index in zip(sources, picked, strict=True)]
-            batch_faces = torch.cat([x for x, _ in chosen]).to(device)
-            batch_labels = torch.cat([y for _, y in chosen]).to(device)
+            batch_faces = _upload(torch.cat([x for x, _ in chosen]), device)
+            batch_labels = _upload(torch.cat([y for _, y in chosen]), device)
             batch_faces = augment_batch(batch_faces.float() / 127.5 - 1, settings.recipe, draws)
             batch_faces, truth = mix_batch(batch_faces, batch_labels, classes, settings.mixing, draws)
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
@@ -191,6 +192,11 @@ def _fit(
                         f"take a learning rate smaller than {settings.learning_rate:g}"
                     )
                 bar.set_postfix(loss=f"{value:.3f}")
+
+
+def _upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device. CUDA fetches it by itself, from pinned memory, while this thread goes on."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _rate(progress: float, settings: ClassifierSettings) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -32,6 +32,9 @@ class Batch:
     A system that asks for partners (`Translator.partners`) also gets partners (N, 3, H, W) float32 in [-1, 1], a second
     face for each; partner_conditions (N, K) float32 in [0, 1], what each shows, a row of zeros where nobody knows;
     partner_subjects (N,) int64; and same_picture (N,) bool, where face and partner are one picture.
+
+    all_landmarks says on the host, which need not wait for the device then, that no face is without landmarks; where it
+    is False, there may be some.
     """
 
     faces: Tensor
@@ -44,11 +47,13 @@ class Batch:
     partner_conditions: Tensor | None = None
     partner_subjects: Tensor | None = None
     same_picture: Tensor | None = None
+    all_landmarks: bool = False
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        moved = {name: upload(value, device) for name, value in vars(self).items() if value is not None}
-        return Batch(**moved)
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: upload(value, device) for name, value in tensors.items()}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)

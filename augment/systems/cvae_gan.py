@@ -168,7 +168,9 @@ class CodeDistribution(nn.Module):
         """Codes (N, L) for standard normal noise (N, L)."""
         with torch.autocast(noise.device.type, enabled=False):
             least = 1e-4 * torch.eye(len(self.mean), device=noise.device)
-            return self.mean + noise.float() @ torch.linalg.cholesky(self.covariance + least).T
+            # Whether there is a root is not asked, because a GPU would be waited for: the least makes sure.
+            root = torch.linalg.cholesky_ex(self.covariance + least).L
+            return self.mean + noise.float() @ root.T
 
 
 class MovingMeans(nn.Module):

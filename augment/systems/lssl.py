@@ -309,14 +309,14 @@ class LSSL(Translator):
         return heat.expand(-1, self.settings.heat_channels, -1, -1)
 
     def _drawn(self, points: Tensor) -> Tensor:
-        chosen = points[:, list(landmarks.FACE_49)]
+        chosen = landmarks.chosen(points, landmarks.FACE_49)
         return landmarks.heat_maps(chosen, self.size, self.settings.heat_sigma, self.settings.heat_clamped)
 
     def heat_maps(self, batch: Batch) -> Tensor:
         """Heat maps (N, heat_channels, size, size) from landmarks, or from the network for faces that have none."""
         known = batch.landmarks.isfinite().all((1, 2))
         heat = self._drawn(batch.landmarks.nan_to_num())
-        if not bool(known.all()):
+        if not batch.all_landmarks:
             with torch.no_grad():
                 heat = torch.where(known.view(-1, 1, 1, 1), heat, self.landmark_network(batch.faces)[0].float())
         return self._channels(heat)

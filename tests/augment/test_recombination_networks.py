@@ -39,3 +39,20 @@ def test_a_moved_code_has_the_mean_asked_for_where_means_differ_and_stays_itself
 def test_codes_stay_while_no_expression_is_known():
     codes = torch.randn(2, 8)
     assert torch.equal(ExpressionCodes(3, 8, 0.9).move(codes, torch.eye(3)[:2]), codes)
+
+
+def test_codes_move_to_the_means_of_today_whether_or_not_faces_were_made_before():
+    torch.manual_seed(1)
+    expressions = ExpressionCodes(3, 8, 0.0)
+    for _ in range(2):
+        expressions.learn(torch.randn(6, 8), torch.eye(3).repeat(2, 1))
+    codes, wanted = torch.randn(4, 8), torch.eye(3)[[0, 1, 2, 0]]
+    expected = expressions.move(codes, wanted)
+    assert torch.equal(expressions.eval().move(codes, wanted), expected)
+    assert "_along" not in expressions.state_dict()
+    other = ExpressionCodes(3, 8, 0.0).eval()
+    other.load_state_dict(expressions.state_dict())
+    assert torch.equal(other.move(codes, wanted), expected)
+    # Also where it learns while it makes faces.
+    other.learn(torch.randn(6, 8), torch.eye(3).repeat(2, 1))
+    assert torch.equal(other.move(codes, wanted), other.train().move(codes, wanted))

@@ -70,11 +70,11 @@ def smallest(name: str):
     return replace(compact, size=SIZE, **{key: value for key, value in SMALLEST.items() if key in own})
 
 
-def abilities(translator, batch: Batch) -> dict[str, torch.Tensor]:
+def abilities(translator, batch: Batch, generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
     """A picture made in each way that a system can."""
 
     def sampled():
-        return translator.sample(batch.targets, torch.Generator().manual_seed(5))
+        return translator.sample(batch.targets, (generator or torch.Generator()).manual_seed(5))
 
     ways = {
         "translate": partial(translator.translate, batch.faces, batch.targets),
