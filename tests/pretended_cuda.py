@@ -215,7 +215,10 @@ class PretendedCuda(TorchDispatchMode):
 
 def _place() -> str:
     """The line of this project that asked, without what the tests add."""
-    own = [f for f in traceback.extract_stack() if str(_ROOT) in f.filename and Path(f.filename).name != _HERE]
+    stack = traceback.extract_stack()
+    # A virtual environment may lie in the project's folder.
+    own = [f for f in stack if str(_ROOT) in f.filename and "site-packages" not in f.filename]
+    own = [f for f in own if Path(f.filename).name != _HERE]
     return f"{Path(own[-1].filename).relative_to(_ROOT)}:{own[-1].lineno} {own[-1].line}" if own else "?"
 
 
