@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from augment.alignment import AlignSettings, align_folder
+from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 
 
@@ -31,4 +32,9 @@ def run(options: Options) -> None:
     faces = open_dataset(options.source, options.reading, options.unlabelled)
     summary = align_folder(faces, options.out, options.settings)
     print(summary)
+    if not summary.aligned:
+        raise EmoaugError(
+            f"no face was aligned: {options.out}/rejected.csv has the reason for every picture; where the pictures are "
+            "faces cropped already, --crop none keeps them"
+        )
     print(f"{options.out}/        look: {options.out}/contact_sheet.png")
