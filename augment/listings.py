@@ -175,7 +175,13 @@ def class_folder(name: str) -> tuple[str | None, str | None]:
 
 def is_label(name: str | None) -> bool:
     """Say whether a class folder, or a table's word, is the name of an expression, and not of none."""
-    return name is not None and name.strip().lower() not in ("", UNLABELLED, "unlabeled")
+    return name is not None and name.strip().lower() not in ("", UNLABELLED, "unlabeled", "nan")
+
+
+def subject_name(cell: str) -> str | None:
+    """Read a table's word for a person, without spaces at the ends; None where it is what programs write for nobody."""
+    # "NA" is not among them: JAFFE has a person of that name.
+    return None if cell.strip().lower() in ("", "nan", "none", "null", "<na>") else cell.strip()
 
 
 def read_rows(path: Path) -> Rows:

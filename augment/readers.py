@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from augment.expressions import FER2013
-from augment.listings import Rows, check_name, class_folder, find_pictures, is_label, split_names
+from augment.listings import Rows, check_name, class_folder, find_pictures, is_label, split_names, subject_name
 from emoaug import EmoaugError
 
 _ALIASES = {
@@ -106,7 +106,7 @@ def read_table(
     columns: dict[str, Sequence[object]] = {
         "file_name": names,
         "label": [label if is_label(label) else None for label in labels],
-        "subject": [cell or None for cell in meant.get("subject", [""] * len(names))],
+        "subject": [subject_name(cell) for cell in meant.get("subject", [""] * len(names))],
         "split": _splits(path, meant.get("split") or [split or "" for _, split in folders], rows.lines),
         "is_synthetic": [
             bool(truth)

@@ -75,10 +75,11 @@ def make_folds(faces: FaceTable, groups: np.ndarray, folds: int, seed: int = 0) 
     """
     real, labels = real_rows(faces), faces.label_indices()
     present = len(np.unique(groups[real]))
+    advice = "use fewer folds" if folds > 2 else "two are the fewest: add faces of other people"
     if present < folds:
-        raise EmoaugError(f"--folds {folds}: only {present} people or groups of like pictures; use fewer folds")
+        raise EmoaugError(f"--folds {folds}: only {present} people or groups of like pictures; {advice}")
     if np.bincount(labels[real]).max() < folds:
-        raise EmoaugError(f"--folds {folds}: every class has fewer than {folds} real faces; use fewer folds")
+        raise EmoaugError(f"--folds {folds}: every class has fewer than {folds} real faces; {advice}")
     for number, (train, test) in enumerate(_grouped_parts(labels[real], groups[real], folds, seed)):
         yield Fold(number, real[train], real[test])
 

@@ -86,6 +86,8 @@ class Comparison:
         among = f", corrected for {self.together} comparisons" if self.together > 1 else ""
         reach = self.macro_f1.high - self.macro_f1.estimate
         power = f" With these trials a difference under {reach:.1f} points cannot be seen." if reach >= 0.05 else ""
+        if reach >= 100:
+            power = " With these trials no difference can be seen."
         return (
             f"{start} against {self.against} (95 % interval {low} to {high}, p = {self.probability:.2g}{among}; "
             f"{self.trials} paired trials): {self.outcome}.{power}"

@@ -226,6 +226,20 @@ def test_a_file_whose_name_is_no_text_is_rejected_with_a_reason(two_classes):
     assert reasons(faces)["happy/b\ufffd.png"] == "its name is not UTF-8 text; rename it"
 
 
+@pytest.mark.parametrize("nobody", ["", " ", "nan", "NaN", "None", "<NA>", "NULL"])
+def test_a_subject_that_a_program_did_not_know_is_nobody(two_classes, nobody):
+    rows = f"file_name,label,subject\nhappy/a.png,happy,{nobody}\nSadness/c.png,sad,NA\nhappy/deep/er/b.png,happy,NA \n"
+    (two_classes / "metadata.csv").write_text(rows)
+    assert read_faces(two_classes).table["subject"].tolist() == [None, "NA", "NA"]
+
+
+def test_a_label_that_is_not_a_number_is_none(two_classes):
+    (two_classes / "metadata.csv").write_text("file_name,label\nhappy/a.png,nan\nSadness/c.png,sad\n")
+    faces = read_faces(two_classes)
+    assert faces.table["label"].tolist() == ["sad"]
+    assert reasons(faces)["happy/a.png"] == "metadata.csv, line 2: no label"
+
+
 def test_subject_from_the_file_name(tmp_path):
     for name in ["happy/S005_001_00000011.png", "sad/S010_002_00000014.png", "sad/other.png"]:
         save(tmp_path / name)
@@ -334,13 +348,14 @@ def test_metadata_columns_are_in_the_documented_order(tmp_path):
 # What a Linux file name or a person's name may be made of; surrogates stand for bytes that are not UTF-8.
 _CHARACTERS = st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",))
 _NAMES = st.text(_CHARACTERS, min_size=1, max_size=12).filter(lambda name: ".." not in name)
+_PEOPLE = _NAMES.map(str.strip).filter(lambda name: name.lower() not in ("", "nan", "none", "null", "<na>"))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(
-            *(_NAMES, st.sampled_from(BASIC), st.none() | _NAMES),
+            *(_NAMES, st.sampled_from(BASIC), st.none() | _PEOPLE),
             *(st.sampled_from([None, "train", "val", "test"]), st.booleans(), st.none() | _NAMES),
         ),
         min_size=1,

@@ -105,6 +105,23 @@ def strange_pictures(folder: Path) -> None:
     (folder / "Jörg Müller äöü 1.jpg").write_bytes(good)
 
 
+def test_an_alignment_without_any_face_is_an_error_that_says_where_the_reasons_are(capsys, tmp_path):
+    for name in ("happy", "sad"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "faces" / name / "wall.png"), np.full((32, 32, 3), 99, np.uint8))
+    said = mistake(capsys, "align", tmp_path / "faces", tmp_path / "out", "--model", model_path(), "--workers", 1)
+    assert "no face was aligned" in said
+    assert "rejected.csv" in said
+    assert (tmp_path / "out" / "rejected.csv").read_text().count("no face found") == 2
+
+
+def test_a_result_is_not_aligned_into_the_folder_of_its_own_pictures(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    for out in (tmp_path / "faces" / "aligned", tmp_path / "faces"):
+        assert "choose a folder outside it" in mistake(capsys, "align", tmp_path / "faces", out)
+    assert not (tmp_path / "faces" / "aligned").exists()
+
+
 def test_strange_pictures_are_aligned_or_rejected_with_a_reason_and_none_is_lost(capsys, tmp_path):
     os.environ.setdefault("EMOAUG_MODELS", str(model_path().parent))
     strange_pictures(tmp_path / "faces" / "happy")

@@ -241,3 +241,11 @@ def test_holding_out_nobody_everybody_or_half_a_person_says_how_many_there_are(c
     faces = make_faces(["a", "b", "c", "d", "e", "f"])
     with pytest.raises(EmoaugError, match=r"of 6 people.*1 to 5 can be held out"):
         hold_out(faces, np.arange(6), count, 0)
+
+
+@pytest.mark.parametrize("subjects", [["a", "a", "a"], ["a", "b", "c"]])
+def test_two_folds_that_cannot_be_are_not_told_to_be_fewer(subjects):
+    faces = make_faces(subjects)
+    with pytest.raises(EmoaugError, match="add faces of other people") as mistake:
+        list(make_folds(faces, groups_of(faces, np.arange(3)), 2))
+    assert "use fewer folds" not in str(mistake.value)

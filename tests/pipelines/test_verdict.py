@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,12 @@ def test_the_sentence_says_how_much_how_sure_against_what_and_what_could_not_be_
         f"helps. With these trials a difference under {gain.macro_f1.high - gain.macro_f1.estimate:.1f} points cannot "
         "be seen."
     )
+
+
+def test_no_difference_of_more_points_than_there_are_is_named():
+    (gain,) = verdict(*make_trials({"classical": 0.5, "lssl": 0.4})).synthetic
+    wide = replace(gain, macro_f1=replace(gain.macro_f1, estimate=-10.9, low=-100.0, high=100.0))
+    assert wide.sentence.endswith("cannot tell. With these trials no difference can be seen.")
 
 
 def test_the_best_arm_without_synthetic_faces_is_what_the_others_are_held_against():
