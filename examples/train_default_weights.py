@@ -3,9 +3,8 @@
 Real faces give neutral and happy and what people look like; rendered ones, half of them in the light and before the
 backdrops of the real ones, give all seven expressions, shown strongly: faint ones teach a system to change little.
 LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
-CC BY 4.0) as `emoaug align` wrote it at 64 px. Twelve of its 82 people are left out, so that the weights can be tried
-on photographs like those that they learnt from: `python -m benchmarks.unseen --data LONDON --hold-out 12 --seed 1`.
-About half an hour on two idle cores; every part can be stopped and goes on when the script is started again.
+CC BY 4.0) as `emoaug align` wrote it at 64 px. About half an hour on two idle cores; every part can be stopped and goes
+on when the script is started again.
 
 python examples/train_default_weights.py LONDON OUT [STEPS]
 """
@@ -24,29 +23,21 @@ from augment.simulation.simulate import SimulateSettings, simulate
 from augment.simulation.surroundings import Surroundings
 from augment.systems.lssl import LSSLSettings
 from augment.training import TrainingSettings
-from augment.training_data import subjects_of
 from augment.training_run import train
-from pipelines.splits import hold_out
 
-HELD_OUT, SEED = 0.15, 1
-"""Share of the London set's people who are left out, and the seed that draws them."""
-
-SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.01, mask_smoothness_weight=0.3)
-"""A critic of thousands of faces, most of them rendered, needs less augmentation than one of a few hundred, and makes
-no blotches; with a dearer mask, open mouths closed to chequered ones and surprise came with black eyes."""
+SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04)
+"""As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""
 
 
 def main(london: Path, out: Path, steps: int) -> None:
     """Render, join, train."""
-    photographs = read_faces(london)
-    kept = photographs.select(hold_out(photographs, subjects_of(photographs)[0].numpy(), HELD_OUT, SEED).train)
     rendered = []
-    for seed, surroundings in enumerate((None, Surroundings.from_folder(london, kept))):
+    for seed, surroundings in enumerate((None, Surroundings.from_folder(london))):
         settings = SimulateSettings(count=70 if steps < 1000 else 1400)
         simulate(out / f"rendered-{seed}", SceneSettings(intensity=(1.0, 1.4), seed=seed), settings, None, surroundings)
         rendered.append(read_faces(out / f"rendered-{seed}"))
     vocabulary = rendered[0].vocabulary
-    join(out / "all", [*rendered, kept])
+    join(out / "all", [*rendered, read_faces(london)])
     faces = read_faces(out / "all", vocabulary=vocabulary)
     train(faces, out / "lssl", "lssl", SETTINGS, TrainingSettings(steps=steps), vocabulary)
 

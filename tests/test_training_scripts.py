@@ -61,6 +61,5 @@ def test_the_script_of_the_packages_weights_goes_through_all_its_steps_and_on_wh
     assert translator.condition_names == load_translator(DEFAULT).condition_names
     assert translator.settings == load_translator(DEFAULT).settings
     joined = read_faces(tmp_path / "out" / "all")
-    # Of eight people one is held out.
-    assert len(joined) == 70 + 70 + 14
+    assert len(joined) == 70 + 70 + 16
     assert joined.for_training().all()
