@@ -66,7 +66,9 @@ def choose_device(device: Device) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise EmoaugError("--device cuda: no CUDA device is available here; use --device cpu or auto")
+        raise EmoaugError(
+            "the device is to be cuda, and no CUDA device is available here; use cpu or auto (--device, in gain and compare --training.device)"
+        )
     return device
 
 

@@ -151,7 +151,6 @@ class Trainer:
             initial=self.step,
             desc=f"training {self.translator.name}",
             unit="step",
-            mininterval=1.0,
             disable=not self.writes,
         )
         with bar, open(self.out / "log.jsonl" if self.writes else os.devnull, "a", encoding="utf-8") as log:

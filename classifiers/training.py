@@ -168,7 +168,7 @@ def _fit(
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / settings.steps, settings))
     network.train()
-    with tqdm(total=settings.steps, desc="classifier", disable=not progress, leave=False, mininterval=1) as bar:
+    with tqdm(total=settings.steps, desc="classifier", disable=not progress, leave=False) as bar:
         for step in range(settings.steps):
             picked = [next(batch) for batch in batches]
             chosen = [(x[index], y[index]) for (x, y), index in zip(sources, picked, strict=True)]

@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given[0] not in COMMANDS:
         return _fail(f'unknown command "{given[0]}"; there are {", ".join(COMMANDS)}')
+    # tqdm reads it when it is imported. In a file, a line now and then is enough.
+    os.environ.setdefault("TQDM_MININTERVAL", "0.5" if sys.stderr.isatty() else "30")
     try:
         import tyro
 

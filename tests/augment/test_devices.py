@@ -12,7 +12,7 @@ def test_a_forced_precision_is_kept_and_auto_is_one_of_two():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none_is_an_error_that_says_what_to_do():
-    with pytest.raises(EmoaugError, match="use --device cpu"):
+    with pytest.raises(EmoaugError, match="use cpu or auto"):
         choose_device("cuda")
 
 

@@ -335,3 +335,9 @@ def test_a_system_that_recombines_gives_labelled_looks_to_everybody(capsys, tmp_
     (tmp_path / "faces" / rows.exemplar_file.iloc[0]).unlink()
     code, out, _ = run(capsys, "verify", tmp_path / "bigger")
     assert (code, "not there any more" in out) == (0, True)
+
+
+def test_progress_in_a_file_is_a_line_now_and_then(tmp_path):
+    command = [sys.executable, "-m", "pipelines.cli", "simulate", "--out", str(tmp_path / "out"), "--count", "60"]
+    done = subprocess.run([*command, "--size", "32", "--workers", "1"], capture_output=True, text=True, check=True)
+    assert done.stderr.replace("\r", "\n").count("it/s") + done.stderr.count("face/s") <= 4, done.stderr
