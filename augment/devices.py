@@ -67,7 +67,8 @@ def choose_device(device: Device) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise EmoaugError(
-            "the device is to be cuda, and no CUDA device is available here; use cpu or auto (--device, in gain and compare --training.device)"
+            "the device is to be cuda, and no CUDA device is available here; use cpu or auto (--device, in gain and "
+            "compare --training.device)"
         )
     return device
 
