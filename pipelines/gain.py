@@ -92,7 +92,7 @@ def run_gain(
     if any(PRETRAINED in get_arm(name).sources for name in settings.arms):
         identity |= {"weights": read_config(settings.weights)["weights_sha256"]}
     if settings.initial is not None:
-        identity |= {"initial": read_config(settings.initial)["weights_sha256"]}
+        identity |= {"initial": _checked_initial(settings)["weights_sha256"]}
     before = read_run(out, KIND)
     if before is not None:
         check_same_run(out, before, identity)
@@ -114,8 +114,8 @@ def run_gain(
         )
     if settings.initial is not None:
         notes.append(
-            f"Systems begin with weights ({settings.initial}) that were trained elsewhere: whether faces that test "
-            "were among what they learnt from cannot be seen here beyond their people's names."
+            f"Systems of their kind begin with weights ({settings.initial}) that were trained elsewhere: whether faces "
+            "that test were among what they learnt from cannot be seen here beyond their people's names."
         )
     trials = [
         Trial(get_arm(name), fold, seed, labels)
@@ -177,6 +177,22 @@ def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.D
             | {"settings": json.dumps(row["choice"]["settings"])}
         )
     return pd.DataFrame(flat)
+
+
+def _checked_initial(settings: GainSettings) -> dict[str, Any]:
+    """The configuration of the weights that systems begin with.
+
+    Raises:
+        EmoaugError: no arm trains their system.
+    """
+    config = read_config(settings.initial or "")
+    system = config["system"]
+    if not any(system == source.removesuffix(MEASURED) for arm in settings.arms for source in get_arm(arm).sources):
+        raise EmoaugError(
+            f"--initial {settings.initial} holds weights of {system}, and no arm trains it; add {system} to --arms, or "
+            "leave --initial out (arm pretrained takes --weights)"
+        )
+    return config
 
 
 def _units(data: GainData) -> str:

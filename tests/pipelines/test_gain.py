@@ -302,6 +302,13 @@ def test_systems_begin_with_the_weights_that_were_named(tmp_path):
     )
 
 
+def test_initial_weights_of_a_system_that_no_arm_trains_are_refused(tmp_path):
+    faces = draw_dataset(tmp_path / "drawn", subjects=4)
+    with pytest.raises(EmoaugError, match="holds weights of lssl, and no arm trains it"):
+        run_gain(faces, tmp_path / "out", replace(PLAIN, arms=("real", "cdaae"), initial=DEFAULT))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("column", ["source_sha256", "exemplar_sha256", "second_exemplar_sha256"])
 def test_a_synthetic_face_that_was_made_from_a_test_face_is_refused(run, column):
     faces, _, out = run
