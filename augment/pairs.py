@@ -65,6 +65,16 @@ class Pairs:
                 found[i] = _pick(_pick(list(self.others[row].values()), which[0]), which[1])
         return torch.tensor(found)
 
+    def showing(self, rows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """For each of these faces (N,) a picture of the person with the label (N,), of several alike; -1 for none."""
+        found = [-1] * len(rows)
+        draws = torch.rand(len(rows), generator=generator, dtype=torch.float64).tolist()
+        for i, (row, label, which) in enumerate(zip(rows.tolist(), labels.tolist(), draws, strict=True)):
+            choices = self.others.get(row, {}).get(label)
+            if choices:
+                found[i] = _pick(choices, which)
+        return torch.tensor(found)
+
     def towards(self, label: int, most: int) -> tuple[Tensor, Tensor]:
         """Rows of every face with every partner of one class, or of `most` of these pairs, evenly spread."""
         faces = [(row, rest[label]) for row, rest in sorted(self.others.items()) if label in rest]

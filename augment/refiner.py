@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks, losses
-from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, mean_around, tile
+from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, mean_around, smoothed, tile
 from augment.systems import Batch, Phase, Progress, SystemInfo, Translator
 from augment.systems.lssl import LandmarkNetwork
 from emoaug import EmoaugError
@@ -109,15 +109,7 @@ class RefinerNetwork(nn.Module):
         x = self.first(torch.cat([faces, tile(condition, faces.shape[-1]).to(faces.dtype)], 1))
         x = self.last(torch.cat([self.up(self.blocks(self.down(x))), x], 1))
         change = self.change(torch.cat([F.pixel_shuffle(x, 2), faces.to(x.dtype)], 1))
-        return faces + 2 * torch.tanh(_smooth(change.float()) / 2)
-
-
-def _smooth(x: Tensor) -> Tensor:
-    """Average (N, C, H, W) with weights 1, 2, 1 along both sides, which takes out what alternates pixel by pixel."""
-    # 1/4, 1/2, 1/4, counted on the device: numbers from the host would be waited for.
-    weights = 0.5 - 0.25 * torch.arange(-1, 2, device=x.device, dtype=x.dtype).abs()
-    kernel = (weights[:, None] * weights).expand(x.shape[1], 1, 3, 3)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=x.shape[1])
+        return faces + 2 * torch.tanh(smoothed(change.float()) / 2)
 
 
 def flat_light(faces: Tensor) -> Tensor:

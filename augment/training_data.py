@@ -78,7 +78,9 @@ class TrainingFaces:
         Face and landmarks are flipped and moved as one. Partners are, for `same subject`, another picture of the person
         with another expression, which is the target; of that person's expressions all are drawn alike (of measured
         faces, all other pictures of the person), people who have but one are not drawn, and face and partner are
-        flipped and varied alike, as they are to be compared pixel by pixel. For `anyone`, the partner is with
+        flipped and varied alike, as they are to be compared pixel by pixel. For `same subject if any`, faces and
+        targets are drawn as without partners, and the partner is a picture of the person that shows the target, varied
+        alike; the same picture where there is none. For `anyone`, the partner is with
         probability 1/2 the same picture, as IP-GAN's training alternates, and with probability 1/4, where there is one,
         the person's picture with another expression, both varied as the face is; else any other, labelled or not,
         varied apart.
@@ -91,28 +93,57 @@ class TrainingFaces:
         """
         self.check_partners(partners)
         if partners == "same subject":
-            pairs = (self.pairs if self.intensities is None else self.company).draw(generator, size)
-            rows, others = map(mine, pairs)
-            faces, seconds, points = self._varied_alike(rows, others, jitter, generator)
-            batch = self._batch(rows, self.conditions(others), faces, points)
-            return self._with_partners(batch, seconds, rows, others)
-        whole, wanted = self._draw(generator, size)
+            pairs = self.pairs if self.intensities is None else self.company
+            whole, others = pairs.draw(generator, size)
+            wanted = self.conditions(others)
+        else:
+            whole, wanted = self._draw(generator, size)
+            others = whole
+        if partners == "same subject if any":
+            found = self._showing(wanted, whole, generator)
+            others = torch.where(found < 0, whole, found)
         rows, targets = mine(whole), mine(wanted)
         before = generator.get_state()
-        faces, points = vary(self._floats(rows), self.landmarks[rows], jitter, generator)
+        faces, points = self._varied(rows, jitter, generator)
         batch = self._batch(rows, targets, faces, points)
         if partners == "none":
             return batch
-        draws = torch.rand(size, generator=generator)
-        step = torch.randint(1, len(self.faces), (size,), generator=generator)
-        others = torch.where(draws < 0.5, whole, (whole + step) % len(self.faces))
-        of_person = self.pairs.partners(whole, generator)
+        alone = None
+        if partners == "anyone":
+            others, alone = self._anyone(whole, generator)
+        others = mine(others)
+        second, points = self._varied(others, jitter, torch.Generator().set_state(before))
+        if alone is not None:
+            apart, points_apart = self._varied(others, jitter, generator)
+            second = torch.where(alone.view(-1, 1, 1, 1), apart, second)
+            points = torch.where(alone.view(-1, 1, 1), points_apart, points)
+        return replace(
+            batch,
+            partners=second,
+            partner_conditions=self.conditions(others),
+            partner_subjects=self._subjects(others),
+            partner_landmarks=points,
+            same_picture=rows == others,
+        )
+
+    def _anyone(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Partners for `anyone`, and which of mine are varied apart."""
+        n = len(rows)
+        draws = torch.rand(n, generator=generator)
+        step = torch.randint(1, len(self.faces), (n,), generator=generator)
+        others = torch.where(draws < 0.5, rows, (rows + step) % len(self.faces))
+        of_person = self.pairs.partners(rows, generator)
         own = (draws >= 0.75) & (of_person >= 0)
-        others, alone = mine(torch.where(own, of_person, others)), mine((draws >= 0.5) & ~own)
-        second, _ = vary(self._floats(others), self.landmarks[others], jitter, generator)
-        alike, _ = vary(self._floats(others), self.landmarks[others], jitter, torch.Generator().set_state(before))
-        second = torch.where(alone.view(-1, 1, 1, 1), second, alike)
-        return self._with_partners(batch, second, rows, others)
+        return torch.where(own, of_person, others), mine((draws >= 0.5) & ~own)
+
+    def _showing(self, wanted: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """For each of these faces a picture of the person with the class wanted (N, K), -1 where there is none.
+
+        Measured faces have none: no two pictures show the same.
+        """
+        if self.intensities is not None:
+            return torch.full_like(rows, -1)
+        return self.pairs.showing(rows, wanted.argmax(1), generator)
 
     def _draw(self, generator: torch.Generator, n: int) -> tuple[Tensor, Tensor]:
         """Rows of faces of all classes alike, and for each the condition (n, K) of what it does not show."""
@@ -136,13 +167,8 @@ class TrainingFaces:
     def _floats(self, rows: Tensor) -> Tensor:
         return self.faces[rows].float().div_(127.5).sub_(1)
 
-    def _varied_alike(
-        self, rows: Tensor, others: Tensor, jitter: float, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        # One stack of channels: one variation for both.
-        both = torch.cat([self._floats(rows), self._floats(others)], 1)
-        both, points = vary(both, self.landmarks[rows], jitter, generator)
-        return both[:, :3], both[:, 3:], points
+    def _varied(self, rows: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return vary(self._floats(rows), self.landmarks[rows], jitter, generator)
 
     def pictures_of(
         self, rows: Tensor, others: Tensor, generator: torch.Generator | None = None
@@ -150,7 +176,9 @@ class TrainingFaces:
         """Two sets of faces (N, 3, S, S) in [-1, 1], as they are, or each two of them varied alike."""
         if generator is None:
             return self._floats(rows), self._floats(others)
-        return self._varied_alike(rows, others, 1.0, generator)[:2]
+        before = generator.get_state()
+        faces, _ = self._varied(rows, 1.0, generator)
+        return faces, self._varied(others, 1.0, torch.Generator().set_state(before))[0]
 
     def conditions(self, rows: Tensor) -> Tensor:
         """What faces show, (n, K) float32 in [0, 1]; zeros for a face without a label."""
@@ -168,15 +196,6 @@ class TrainingFaces:
 
     def _subjects(self, rows: Tensor) -> Tensor:
         return torch.full((len(rows),), -1) if self.subjects is None else self.subjects[rows]
-
-    def _with_partners(self, batch: Batch, partners: Tensor, rows: Tensor, others: Tensor) -> Batch:
-        return replace(
-            batch,
-            partners=partners,
-            partner_conditions=self.conditions(others),
-            partner_subjects=self._subjects(others),
-            same_picture=rows == others,
-        )
 
 
 def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

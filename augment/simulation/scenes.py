@@ -1,7 +1,8 @@
 """Scenes: who stands before the camera, with which expression, in which light; decided by the seed and the row alone.
 
 A subject is one person: a face, a skin, mannerisms, and a few consecutive rows. Half of the people are photographed in
-one session, with the same light, background and camera throughout; the others somewhere else each time.
+one session, with the same light, background and camera throughout; the others somewhere else each time. If asked to,
+people also hold their heads still.
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ class SceneSettings:
     """How much everything varies: 0 average people who pose evenly, 1 natural, more for domain randomisation."""
     session: float = 0.5
     """Share of people who are photographed with the same light, background and camera throughout."""
+    still: float = 0.0
+    """Share of people who are photographed so and hold their heads still, too: their pictures differ in the expression
+    alone, and make pairs for systems that learn from such."""
     grey: float = 0.1
     """Share of grey pictures."""
     seed: int = 0
@@ -83,7 +87,7 @@ class SceneSettings:
             raise EmoaugError("expressions are none; name one or more")
         if self.per_subject < 1:
             raise EmoaugError(f"per_subject is {self.per_subject}; it is 1 picture a person or more")
-        ranges = {"yaw": 80, "pitch": 45, "roll": 45, "jitter": 10, "spread": 4, "session": 1, "grey": 1}
+        ranges = {"yaw": 80, "pitch": 45, "roll": 45, "jitter": 10, "spread": 4, "session": 1, "still": 1, "grey": 1}
         for name, most in ranges.items():
             if not 0 <= getattr(self, name) <= most:
                 raise EmoaugError(f"{name} is {getattr(self, name)}; it is a number from 0 to {most}")
@@ -162,18 +166,23 @@ def draw_scene(
     seed = int(row_seeds(settings.seed, np.array([row]))[0])
     generator = torch.Generator().manual_seed(seed)
     person = _generator(settings.seed, "person", subject)
-    in_session = _uniform(person) < settings.session
+    chance = _uniform(person)
+    holds_still = chance < settings.still
+    in_session = holds_still or chance < settings.session
     # The head is held where the person tends to hold it, half of the variance, and somewhere around it.
     usual = [_normal(person) for _ in range(3)]
     mannerisms = draw_mannerisms(_generator(settings.seed, "mannerisms", subject), settings.spread)
     expression = (source or Prototypes(settings.intensity)).draw(label, generator, settings.spread, mannerisms)
 
-    pose = surroundings.draw_pose(label, Draw(generator)) if surroundings else _pose(settings, label, usual, generator)
+    # Someone who holds still does so as for the person's first picture.
+    held = _generator(settings.seed, "held", subject) if holds_still else generator
+    posed = label_of(settings, subject * settings.per_subject) if holds_still else label
+    pose = surroundings.draw_pose(posed, Draw(held)) if surroundings else _pose(settings, posed, usual, held)
     shot = _generator(settings.seed, "session", subject) if in_session else generator
     near, far = settings.distance
     distance = near * (far / near) ** _uniform(shot)
     place = surroundings.draw_place(shot, settings) if surroundings else draw_place(shot, settings)
-    targets = _targets(settings.jitter, generator)
+    targets = _targets(settings.jitter, held)
     return Scene(row, seed, subject, label, expression, pose, round(distance, 2), targets, place)
 
 

@@ -16,8 +16,9 @@ from emoaug import EmoaugError
 if TYPE_CHECKING:
     from augment.training_data import TrainingFaces
 
-Partners = Literal["none", "same subject", "anyone"]
-"""Which second face a system's training wants beside each: none, another expression of the person, or any face."""
+Partners = Literal["none", "same subject", "same subject if any", "anyone"]
+"""Which second face a system's training wants beside each: none, another expression of the person, the expression asked
+for where there is a picture of the person with it, or any face."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Batch:
 
     A system that asks for partners (`Translator.partners`) also gets partners (N, 3, H, W) float32 in [-1, 1], a second
     face for each; partner_conditions (N, K) float32 in [0, 1], what each shows, a row of zeros where nobody knows;
-    partner_subjects (N,) int64; and same_picture (N,) bool, where face and partner are one picture.
+    partner_subjects (N,) int64; partner_landmarks (N, L, 2) float32; and same_picture (N,) bool, where face and partner
+    are one picture.
 
     all_landmarks says on the host, which need not wait for the device then, that no face is without landmarks; where it
     is False, there may be some.
@@ -46,6 +48,7 @@ class Batch:
     partners: Tensor | None = None
     partner_conditions: Tensor | None = None
     partner_subjects: Tensor | None = None
+    partner_landmarks: Tensor | None = None
     same_picture: Tensor | None = None
     all_landmarks: bool = False
 

@@ -55,7 +55,7 @@ def test_training_faces_need_two_classes():
 def numbered_faces(subjects: list[int], labels: list[int], classes: int = 3) -> TrainingFaces:
     """Grey faces whose brightness is ten times their row, so that a drawn face says which it is."""
     pixels = torch.arange(len(labels), dtype=torch.uint8).mul(10).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
-    points = torch.zeros(len(labels), 478, 2)
+    points = torch.arange(len(labels)).float().div(10).view(-1, 1, 1).expand(-1, 478, 2)
     return TrainingFaces(pixels, torch.tensor(labels), points, classes, subjects=torch.tensor(subjects))
 
 
@@ -79,6 +79,24 @@ def test_partners_of_the_same_subject_show_the_target_and_are_the_same_person():
     assert (batch.conditions.mean(0) - 1 / 3).abs().max() < 0.07
 
 
+def test_a_face_is_beside_the_persons_picture_of_the_target_where_there_is_one():
+    data = numbered_faces([0, 0, 0, 1, 1, 2, 2, -1], [0, 1, 1, 0, 2, 0, 0, 1])
+    batch = data.batch(torch.Generator().manual_seed(0), 600, 0.0, "same subject if any")
+    alone = data.batch(torch.Generator().manual_seed(0), 600, 0.0)
+    rows, partners = rows_of(batch.faces), rows_of(batch.partners)
+    assert torch.equal(batch.targets, alone.targets)
+    assert torch.equal(batch.conditions, alone.conditions)
+    found = {(row, target): set() for row in range(8) for target in range(3)}
+    for row, target, partner in zip(rows.tolist(), batch.targets.argmax(1).tolist(), partners.tolist(), strict=True):
+        found[row, target].add(partner)
+    there = {(0, 1): {1, 2}, (1, 0): {0}, (2, 0): {0}, (3, 2): {4}, (4, 0): {3}}
+    for (row, target), others in found.items():
+        assert others <= there.get((row, target), {row})
+    assert found[0, 1] == {1, 2}
+    assert torch.equal(batch.same_picture, rows == partners)
+    torch.testing.assert_close(batch.partner_landmarks[..., 1], data.landmarks[partners][..., 1])
+
+
 def test_pairs_towards_an_expression_are_every_other_face_of_a_person_who_shows_it():
     data = numbered_faces([0, 0, 0, 1, 1, 2, 2, -1], [0, 1, 1, 0, 2, 0, 0, 1])
     found = [[x.tolist() for x in data.pairs.towards(label, 100)] for label in range(3)]
@@ -92,9 +110,11 @@ def test_face_and_partner_of_a_subject_are_varied_alike(tmp_path):
     twins = TrainingFaces(
         data.faces[::2].repeat_interleave(2, 0), data.labels, data.landmarks, 2, subjects=data.subjects
     )
-    batch = twins.batch(torch.Generator().manual_seed(0), 20, 1.0, "same subject")
-    torch.testing.assert_close(batch.faces, batch.partners)
-    assert not torch.equal(batch.faces[0], batch.faces[1])
+    for partners in ("same subject", "same subject if any"):
+        batch = twins.batch(torch.Generator().manual_seed(0), 20, 1.0, partners)
+        assert not batch.same_picture.any()
+        torch.testing.assert_close(batch.faces, batch.partners)
+        assert not torch.equal(batch.faces[0], batch.faces[1])
 
 
 def test_anyone_is_a_partner_and_half_of_the_time_the_same_picture():

@@ -75,6 +75,19 @@ def test_some_people_are_photographed_in_one_place_and_others_everywhere():
     assert [len(texts) == 1 for texts in lights] == in_session
 
 
+def test_who_holds_still_differs_in_the_expression_alone():
+    drawn = scenes(400, per_subject=4, still=0.3, session=0.6)
+    people = [drawn[i : i + 4] for i in range(0, 400, 4)]
+    seen = [{(str(s.place), s.pose, s.targets, s.distance) for s in person} for person in people]
+    still = [len(one) == 1 for one in seen]
+    assert np.mean(still) == pytest.approx(0.3, abs=0.12)
+    assert all(len({str(s.expression) for s in person}) == 4 for person in people)
+    assert len({person[0].pose for person in people}) == 100
+    # Those who do not are as they are without the option.
+    others = scenes(400, per_subject=4, session=0.6)
+    assert all(s == o for s, o in zip(drawn, others, strict=True) if not still[s.subject])
+
+
 def test_poses_fill_the_range_that_was_asked_for_and_stay_in_it():
     poses = np.array([scene.pose for scene in scenes(600, yaw=30.0, pitch=10.0, roll=5.0)])
     assert np.abs(poses).max(0) == pytest.approx([30, 10, 5])

@@ -48,9 +48,11 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
         **{"size": 32, "output": output, "critic_augmentation": 0.0, "ramp": 0.5, "agreement_weight": 5.0},
         **{"attribute_weight": 2.0, "bidirectional_weight": 3.0, "identity_weight": 5.0, "parsing_weight": 7.0},
         **{"flow_weight": 11.0, "mask_weight": 13.0, "mask_smoothness_weight": 19.0, "adversarial_weight": 17.0},
+        pair_weight=23.0,
     )
     torch.manual_seed(0)
     translator = LSSL(("a", "b", "c"), settings)
+    translator.max_difference = 2.0  # faces of noise are no pairs
     loss, terms = translator.generator_loss(make_batch(), Progress(100, 1000))
     cycle = terms["cycle_face"] + terms["cycle_heat"] + terms["cycle_latent"]
     identity = terms["change"] + terms["change_heat"]
@@ -58,13 +60,34 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output):
     expected = (
         17 * terms["adversarial"] + 2 * terms["attribute"] + 0.2 * (3 * cycle + 5 * identity + 7 * terms["parsing"])
     )
+    assert terms["pair"] > 0.1
+    expected = expected + 23 * terms["pair"]
     if output == "composed":
         expected = expected + 5 * terms["agreement"] + 11 * terms["flow"] + 13 * terms["mask"]
         expected = expected + 19 * terms["mask_smoothness"]
     torch.testing.assert_close(loss, expected)
 
 
-@pytest.mark.parametrize("term", ["bidirectional", "parsing"])
+def test_pairs_that_differ_little_are_compared_face_and_heat_map_and_no_others():
+    translator, batch = build("lssl"), make_batch()
+    smooth = torch.linspace(-0.5, 0.5, 32).expand(4, 3, 32, 32)
+    points = batch.landmarks.clone()
+    points[1] = float("nan")
+    # The second has no landmarks, the third is itself, the fourth was taken in other light.
+    partners = smooth + torch.tensor([0.1, 0.1, 0.1, 0.3]).view(4, 1, 1, 1)
+    same = torch.tensor([False, False, True, False])
+    batch = replace(batch, faces=smooth, partners=partners, partner_landmarks=points, same_picture=same)
+    heat = heat_maps(points.nan_to_num()[:, list(FACE_49)], 32, 6 / 256, True)
+    loss = translator.pair_loss(batch, Translation(smooth - 0.2, heat + 0.4))
+    torch.testing.assert_close(loss, torch.tensor((0.3 + 0.4 + 0.3) / 4))
+
+
+def test_measured_faces_have_no_pairs_and_train_all_the_same():
+    batch = replace(make_batch(), same_picture=torch.ones(4, dtype=torch.bool))
+    assert build("lssl").generator_loss(batch, Progress(0, 10))[1]["pair"] == 0
+
+
+@pytest.mark.parametrize("term", ["bidirectional", "parsing", "pair"])
 def test_a_term_of_weight_nought_is_not_computed(term):
     settings = replace(LSSL.configurations["compact"], size=32, **{f"{term}_weight": 0.0})
     _, terms = LSSL(("a", "b", "c"), settings).generator_loss(make_batch(), Progress(0, 10))

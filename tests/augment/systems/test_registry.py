@@ -52,6 +52,7 @@ def make_batch(classes: int = 3, n: int = 4, landmarks: bool = True) -> Batch:
         partners=partners,
         partner_conditions=targets,
         partner_subjects=who,
+        partner_landmarks=points,
         same_picture=torch.zeros(n, dtype=torch.bool),
     )
 
