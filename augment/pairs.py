@@ -9,24 +9,35 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from emoaug import EmoaugError
 
 Choice = TypeVar("Choice")
 
 
+_ALIKE = 1.5
+"""How much farther than the nearest a partner may be."""
+
+
 @dataclass(frozen=True)
 class Pairs:
-    """Pictures of one person with different expressions."""
+    """Pictures of one person with different expressions.
+
+    Of several pictures of the person that show a class, partners are those that are most alike: of a person who was
+    taken from the left and from the front, a pair should differ in the expression and not in the pose.
+    """
 
     rows_by_class: list[list[int]]
     """For each class that has any, the faces whose person also shows another class."""
     others: dict[int, dict[int, list[int]]]
     """For each such face, by row, the rows of the person's pictures of each other class."""
+    thumbnails: Tensor | None = None
+    """All faces, small, (N, D); None where nobody asks which are alike."""
 
     @classmethod
-    def among(cls, labels: Tensor, subjects: Tensor | None) -> Pairs:
-        """Find the pairs among faces of labels (N,) and subjects (N,), either -1 where unknown."""
+    def among(cls, labels: Tensor, subjects: Tensor | None, faces: Tensor | None = None) -> Pairs:
+        """Find the pairs among faces (N, 3, S, S) of labels (N,) and subjects (N,), either -1 where unknown."""
         shows: dict[int, dict[int, list[int]]] = {}
         people = [-1] * len(labels) if subjects is None else subjects.tolist()
         for row, (label, who) in enumerate(zip(labels.tolist(), people, strict=True)):
@@ -40,7 +51,16 @@ class Pairs:
                     by_class.setdefault(label, []).extend(rows)
                     rest = {c: classes[c] for c in sorted(classes) if c != label}
                     others.update(dict.fromkeys(rows, rest))
-        return cls([by_class[c] for c in sorted(by_class)], others)
+        small = None if faces is None or not others else thumbnails(faces)
+        return cls([by_class[c] for c in sorted(by_class)], others, small)
+
+    def _alike(self, row: int, partners: list[int]) -> list[int]:
+        """Of these partners of a face those that are most alike."""
+        if self.thumbnails is None or len(partners) == 1:
+            return partners
+        apart = (self.thumbnails[partners] - self.thumbnails[row]).abs().mean(1)
+        near = (apart <= _ALIKE * apart.min()).tolist()
+        return [partner for partner, chosen in zip(partners, near, strict=True) if chosen]
 
     def check(self, faces: int) -> None:
         """Raise EmoaugError if there are none among so many faces."""
@@ -53,7 +73,7 @@ class Pairs:
         for which in torch.rand(n, 4, generator=generator, dtype=torch.float64).tolist():
             row = _pick(_pick(self.rows_by_class, which[0]), which[1])
             rows.append(row)
-            partners.append(_pick(_pick(list(self.others[row].values()), which[2]), which[3]))
+            partners.append(_pick(self._alike(row, _pick(list(self.others[row].values()), which[2])), which[3]))
         return torch.tensor(rows), torch.tensor(partners)
 
     def partners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -62,7 +82,7 @@ class Pairs:
         draws = torch.rand(len(rows), 2, generator=generator, dtype=torch.float64).tolist()
         for i, (row, which) in enumerate(zip(rows.tolist(), draws, strict=True)):
             if row in self.others:
-                found[i] = _pick(_pick(list(self.others[row].values()), which[0]), which[1])
+                found[i] = _pick(self._alike(row, _pick(list(self.others[row].values()), which[0])), which[1])
         return torch.tensor(found)
 
     def showing(self, rows: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -72,12 +92,12 @@ class Pairs:
         for i, (row, label, which) in enumerate(zip(rows.tolist(), labels.tolist(), draws, strict=True)):
             choices = self.others.get(row, {}).get(label)
             if choices:
-                found[i] = _pick(choices, which)
+                found[i] = _pick(self._alike(row, choices), which)
         return torch.tensor(found)
 
     def towards(self, label: int, most: int) -> tuple[Tensor, Tensor]:
         """Rows of every face with every partner of one class, or of `most` of these pairs, evenly spread."""
-        faces = [(row, rest[label]) for row, rest in sorted(self.others.items()) if label in rest]
+        faces = [(row, self._alike(row, rest[label])) for row, rest in sorted(self.others.items()) if label in rest]
         ends = np.cumsum([len(partners) for _, partners in faces], dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
         places = np.arange(total) if total <= most else np.linspace(0, total - 1, most).round().astype(np.int64)
@@ -120,6 +140,12 @@ class Company:
         first, count = self.first[places], self.count[places]
         step = 1 + (torch.rand(n, generator=generator, dtype=torch.float64) * (count - 1)).long()
         return self.rows[places], self.rows[first + (places - first + step) % count]
+
+
+def thumbnails(faces: Tensor) -> Tensor:
+    """Faces (N, 3, S, S) uint8 as 8×8 squares of mean colour, (N, 192) in [-1, 1]."""
+    small = [F.adaptive_avg_pool2d(part.float(), 8).flatten(1) for part in faces.split(1024)]
+    return torch.cat(small).div_(127.5).sub_(1)
 
 
 def _nobody_twice(faces: int) -> EmoaugError:

@@ -57,7 +57,7 @@ class TrainingFaces:
     @cached_property
     def pairs(self) -> Pairs:
         """Who has pictures of two or more expressions."""
-        return Pairs.among(self.labels, self.subjects)
+        return Pairs.among(self.labels, self.subjects, self.faces)
 
     @cached_property
     def company(self) -> Company:

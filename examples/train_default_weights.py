@@ -25,7 +25,7 @@ from augment.systems.lssl import LSSLSettings
 from augment.training import TrainingSettings
 from augment.training_run import train
 
-SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04)
+SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04, pair_weight=0)
 """As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""
 
 

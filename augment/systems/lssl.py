@@ -3,9 +3,10 @@
 Source: Bozorgtabar, Rad, Ekenel, Thiran, "Learn to Synthesize and Synthesize to Learn", CVIU 2019 (arXiv 1905.00286),
 and the networks, weights and schedule of its authors' release. `paper` keeps the published networks; `compact` keeps
 the objective and changes what small data and CPUs need: narrower networks, a decoder that says how to move and repaint
-the source's pixels instead of painting the whole face, and a critic that is regularised and augmented. Of the release,
-two faults are left out: face and heat map flipped apart, and targets that equal what the face shows. The paper's
-face-parsing term is not in the release; its form here is our own reading.
+the source's pixels instead of painting the whole face, and a critic that is regularised and augmented; and where the
+data have the person's own picture of the target, the result is compared to it. Of the release, two faults are left
+out: face and heat map flipped apart, and targets that equal what the face shows. The paper's face-parsing term is not
+in the release; its form here is our own reading.
 """
 
 from __future__ import annotations
@@ -84,9 +85,9 @@ class LSSLSettings:
     """Weight of the distance between source and result, face and heat map."""
     parsing_weight: float = 2.0
     """Weight of the parts of the face staying where they are."""
-    pair_weight: float = 3.0
+    pair_weight: float = 10.0
     """Weight of the distance, face and heat map, to the person's own picture of the target, where there is one that
-    differs little besides (`Pairs` in a folder with subjects)."""
+    differs little besides."""
     agreement_weight: float = 5.0
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
@@ -227,7 +228,7 @@ class LSSL(Translator):
     info = SystemInfo(
         title="LSSL",
         paper="Bozorgtabar et al., Learn to Synthesize and Synthesize to Learn, CVIU 2019, arXiv 1905.00286",
-        needs="aligned faces of at least two expressions, with their landmarks; no pairs",
+        needs="aligned faces of at least two expressions, with their landmarks; pairs of one person help",
     )
     settings_class = LSSLSettings
     max_difference: ClassVar[float] = 0.12
@@ -441,7 +442,8 @@ class LSSL(Translator):
         Ours: the paper has no pairs, but datasets taken in a studio do. A pair whose light, pose or background differ
         teaches these, and does not count.
         """
-        assert batch.partners is not None and batch.partner_landmarks is not None
+        assert batch.partners is not None
+        assert batch.partner_landmarks is not None
         assert batch.same_picture is not None
         alike = losses.distances(batch.faces, batch.partners, self.size // 8) < self.max_difference
         counted = alike & ~batch.same_picture
