@@ -33,10 +33,10 @@ else
 endif
 
 test: $(BIN)/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-fast: $(BIN)/.installed
-	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not real"
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .

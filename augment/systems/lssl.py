@@ -19,7 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks, losses
-from augment.networks import PatchCritic, ResidualBlock, Retouch, UpStage, augment_for_critic, enlarged, tile, warp
+from augment.networks import (
+    Opinion,
+    PatchCritic,
+    ResidualBlock,
+    Retouch,
+    UpStage,
+    augment_for_critic,
+    enlarged,
+    tile,
+    warp,
+)
 from emoaug import EmoaugError
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -121,6 +131,11 @@ class Translation(NamedTuple):
     """Where each pixel was fetched, (N, 2, S, S), the picture being 2 wide."""
     mask: Tensor | None = None
     """Share of each pixel that was painted over, (N, 1, S, S)."""
+
+    @property
+    def stacked(self) -> Tensor:
+        """What the critic sees: face and heat map, (N, 3 + heat, S, S)."""
+        return torch.cat([self.faces, self.heat], 1)
 
 
 class Encoder(nn.Module):
@@ -332,51 +347,41 @@ class LSSL(Translator):
 
     # The terms of the objective
 
-    def _stack(self, translation: Translation) -> Tensor:
-        stacked = torch.cat([translation.faces, translation.heat], 1)
-        return augment_for_critic(stacked, self.settings.critic_augmentation)
+    def _judge(self, stacked: Tensor, condition: Tensor) -> Opinion:
+        return self.critic(augment_for_critic(stacked, self.settings.critic_augmentation), condition)
 
     def _encode(self, pair: Translation) -> Tensor:
         return self.encoder(pair.faces, pair.heat)
 
     def critic_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real pairs from translated ones, and read the expression off the real."""
+        s = self.settings
         source = Translation(batch.faces, self.heat_maps(batch))
         with torch.no_grad():
             result = self.decoder(self._encode(source), batch.targets, source.faces)
-        real = self.critic(self._stack(source), batch.conditions)
-        fake = self.critic(self._stack(result), batch.targets)
-        made = fake.patches
-        if self.settings.conditional_critic:
-            made = torch.cat([made, self.critic(self._stack(source), batch.targets).patches])
-        adversarial = losses.critic_loss(real.patches, made, self.settings.adversarial)
-        if real.fine is not None and fake.fine is not None:
-            fine = losses.critic_loss(real.fine, fake.fine, self.settings.adversarial)
-            adversarial = adversarial + self.settings.fine_weight * fine
-        attribute = self.attribute_loss(real.attributes, batch.conditions)
-        return adversarial + self.settings.attribute_weight * attribute, {
-            "critic": adversarial,
-            "critic_attribute": attribute,
-        }
+        adversarial, attribute = losses.patch_critic_loss(
+            self._judge,
+            (source.stacked, batch.conditions),
+            (result.stacked, batch.targets),
+            kind=s.adversarial,
+            fine_weight=s.fine_weight,
+            wrong_conditions=s.conditional_critic,
+            attribute_loss=self.attribute_loss,
+        )
+        return adversarial + s.attribute_weight * attribute, {"critic": adversarial, "critic_attribute": attribute}
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Hold the critic's gradient: R1 at real pairs, or WGAN-GP between real and translated ones."""
         s = self.settings
         source = Translation(batch.faces, self.heat_maps(batch))
-
-        def judge(samples: Tensor) -> Tensor:
-            opinion = self.critic(samples, batch.conditions)
-            if s.penalty == "wgan-gp":
-                return opinion.patches
-            mean = opinion.patches.mean((1, 2, 3))
-            return mean if opinion.fine is None else mean + s.fine_weight * opinion.fine.mean((1, 2, 3))
-
+        real = augment_for_critic(source.stacked, s.critic_augmentation)
         if s.penalty == "r1":
-            penalty = losses.r1_penalty(judge, self._stack(source))
+            penalty = losses.patch_r1_penalty(self.critic, (real, batch.conditions), s.fine_weight)
         else:
             with torch.no_grad():
                 result = self.decoder(self._encode(source), batch.targets, source.faces)
-            penalty = losses.gradient_penalty(judge, self._stack(source), self._stack(result))
+            made = augment_for_critic(result.stacked, s.critic_augmentation)
+            penalty = losses.gradient_penalty(lambda x: self.critic(x, batch.conditions).patches, real, made)
         return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
 
     def landmark_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
@@ -399,14 +404,14 @@ class LSSL(Translator):
         source = Translation(batch.faces, self.heat_maps(batch))
         features = self._encode(source)
         result = self.decoder(features, batch.targets, source.faces)
-        fake = self.critic(self._stack(result), batch.targets)
-        terms = {
-            "adversarial": losses.generator_loss(fake.patches, s.adversarial),
-            "attribute": self.attribute_loss(fake.attributes, batch.targets),
-        }
-        if fake.fine is not None:
-            fine = losses.generator_loss(fake.fine, s.adversarial)
-            terms["adversarial"] = terms["adversarial"] + s.fine_weight * fine
+        terms = {}
+        terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
+            self._judge,
+            (result.stacked, batch.targets),
+            kind=s.adversarial,
+            fine_weight=s.fine_weight,
+            attribute_loss=self.attribute_loss,
+        )
         loss = s.adversarial_weight * terms["adversarial"] + s.attribute_weight * terms["attribute"]
         recovered = None
         if s.bidirectional_weight > 0:
