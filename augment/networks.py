@@ -154,9 +154,10 @@ class Retouch(nn.Module):
     """Changes a face by moving its pixels and painting over them where a mask says so.
 
     It is decided at half the side and enlarged: fine detail is the source's own, and paint that could change single
-    pixels would be noise in a critic's blind spots. Paint has a brightness of its own and the hue of its
-    neighbourhood, stronger or paler: expressions cast shadows and bare teeth, and free colours ended as red lips on
-    neutral faces. A grey face so stays grey.
+    pixels would be noise in a critic's blind spots; for the same reason it is smoothed. Paint is darker or lighter than
+    its surroundings and has the hue of its neighbourhood, stronger or paler: expressions cast shadows and bare teeth,
+    and free colours ended as red lips on neutral faces. A grey face so stays grey, and the teeth of a face in the shade
+    are not white.
 
     Args:
         channels: of the features.
@@ -189,11 +190,13 @@ class Retouch(nn.Module):
         flow = enlarged(flow - flow.mean((2, 3), keepdim=True), side)
         mask = enlarged(torch.sigmoid(self.mask(features).float() - 2), side)
         moved = warp(source, flow)
-        light, colour = self.paint(features).chunk(2, 1)
-        # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth.
-        around = 2 * (side // 16) + 1
-        hue = mean_around(moved - moved.mean(1, keepdim=True), around)
-        paint = enlarged(torch.tanh(light), side) + enlarged(2 * torch.sigmoid(colour), side) * hue
+        light, colour = self.paint(features).float().chunk(2, 1)
+        brightness = moved.mean(1, keepdim=True)
+        # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as
+        # bright as the light that falls on the face lets them be.
+        hue = mean_around(moved - brightness, 2 * (side // 16) + 1)
+        light = mean_around(brightness, 2 * (side // 8) + 1) + enlarged(smoothed(torch.tanh(light)), side)
+        paint = light + enlarged(smoothed(2 * torch.sigmoid(colour)), side) * hue
         return Retouched((1 - mask) * moved + mask * paint, flow, mask)
 
 

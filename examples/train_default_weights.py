@@ -1,7 +1,8 @@
 """Train the weights that come with the package: LSSL for seven expressions, from rendered faces and the London set.
 
 Real faces give neutral and happy and what people look like; rendered ones, half of them in the light and before the
-backdrops of the real ones, give all seven expressions, shown strongly: faint ones teach a system to change little.
+backdrops of the real ones, give all seven expressions, shown strongly: faint ones teach a system to change little. Half
+of the rendered people hold still, so that their pictures are pairs: without these, open mouths never learnt to close.
 LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
 CC BY 4.0) as `emoaug align` wrote it at 64 px. About half an hour on two idle cores; every part can be stopped and goes
 on when the script is started again.
@@ -25,7 +26,7 @@ from augment.systems.lssl import LSSLSettings
 from augment.training import TrainingSettings
 from augment.training_run import train
 
-SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_weight=0.04, pair_weight=0)
+SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_smoothness_weight=0.3, pair_weight=3)
 """As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""
 
 
@@ -34,7 +35,13 @@ def main(london: Path, out: Path, steps: int) -> None:
     rendered = []
     for seed, surroundings in enumerate((None, Surroundings.from_folder(london))):
         settings = SimulateSettings(count=70 if steps < 1000 else 1400)
-        simulate(out / f"rendered-{seed}", SceneSettings(intensity=(1.0, 1.4), seed=seed), settings, None, surroundings)
+        simulate(
+            out / f"rendered-{seed}",
+            SceneSettings(intensity=(1.2, 1.6), still=0.5, seed=seed),
+            settings,
+            None,
+            surroundings,
+        )
         rendered.append(read_faces(out / f"rendered-{seed}"))
     vocabulary = rendered[0].vocabulary
     join(out / "all", [*rendered, read_faces(london)])
@@ -68,4 +75,4 @@ def join(out: Path, parts: list[FaceTable]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 6000)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 4000)

@@ -1,6 +1,16 @@
 import torch
 
-from augment.networks import PatchCritic, ResidualBlock, Retouch, UpStage, augment_for_critic, mean_around, tile, warp
+from augment.networks import (
+    PatchCritic,
+    ResidualBlock,
+    Retouch,
+    UpStage,
+    augment_for_critic,
+    mean_around,
+    smoothed,
+    tile,
+    warp,
+)
 
 
 def test_warp_by_whole_pixels_moves_the_picture():
@@ -88,3 +98,33 @@ def test_a_retouched_grey_face_stays_grey():
     torch.testing.assert_close(result.faces, result.faces.mean(1, keepdim=True).expand_as(grey), atol=1e-5, rtol=0)
     assert result.flow.shape == (2, 2, 32, 32)
     assert ((result.mask > 0) & (result.mask < 1)).all()
+
+
+def test_paint_follows_the_light_on_the_face():
+    layer, (faces, features, coarse) = retouch()
+    torch.nn.init.constant_(layer.mask.bias, 2.0)
+    dark, light = (layer(0.4 * faces + shift, features, coarse).faces for shift in (-0.3, 0.2))
+    torch.testing.assert_close(light - dark, torch.full_like(dark, 0.5), atol=1e-5, rtol=0)
+
+
+def test_paint_never_alternates_pixel_by_pixel():
+    layer, (faces, _, coarse) = retouch()
+    torch.nn.init.constant_(layer.mask.bias, 50.0)
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    chequers = (5.0 * (-1.0) ** (rows + columns)).expand(2, 6, -1, -1)
+    with torch.no_grad():
+        layer.paint.weight[0] = torch.zeros_like(layer.paint.weight[0])
+        layer.paint.weight[0, :, 2, 2] = 1.0
+    flat = layer(torch.zeros_like(faces), chequers, coarse).faces[..., 4:-4, 4:-4]
+    assert flat.std() < 1e-4
+
+
+def test_smoothing_is_a_binomial_mean_of_neighbours():
+    x = torch.rand(2, 3, 6, 7)
+    wide = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
+    wanted = sum(
+        (2 - abs(dy)) * (2 - abs(dx)) / 16 * wide[..., 1 + dy : 7 + dy, 1 + dx : 8 + dx]
+        for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1)
+    )
+    torch.testing.assert_close(smoothed(x), wanted)
