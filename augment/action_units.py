@@ -104,7 +104,7 @@ def _full(*units: int, **others: float) -> dict[int | str, float]:
 PROTOTYPES: dict[str, tuple[Prototype, ...]] = {
     "neutral": (Prototype({}),),
     "happy": (
-        Prototype(_full(6, 12), {25: 0.6}),
+        Prototype(_full(6, 12), {25: 0.9}),
         Prototype(_full(12, 25), {6: 0.51}),
     ),
     "sad": (

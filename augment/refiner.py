@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks, losses
+from augment.landmark_network import LandmarkNetwork
 from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, mean_around, smoothed, tile
 from augment.systems import Batch, Phase, Progress, SystemInfo, Translator
-from augment.systems.lssl import LandmarkNetwork
 from emoaug import EmoaugError
 
 DOMAINS = ("simulated", "real")
