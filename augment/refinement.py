@@ -30,8 +30,9 @@ class RealSide:
     """How the real faces are used."""
 
     labelled: bool = True
-    """Whether the critic also learns expressions from the real faces' labels, where they are among the simulated
-    ones' classes."""
+    """Whether labels of real faces count: the critic learns expressions from them, and where every real face has one,
+    both sides show the same expressions, as often. An expression that one side alone shows gives that side away, and a
+    refiner takes it from the faces."""
 
 
 def train_refiner(
@@ -80,8 +81,15 @@ def train_refiner(
 
 
 def two_sides(simulated: FaceTable, real: FaceTable, size: int, labelled: bool) -> TrainingFaces:
-    """Both domains as training faces: the class is the domain, the attributes are the expression where it is known."""
+    """Both domains as training faces: the class is the domain, the attributes are the expression where it is known.
+
+    See `RealSide.labelled` for which faces are taken, and how often.
+    """
     places = {name: i for i, name in enumerate(simulated.vocabulary)}
+    shared = set(simulated.table.label) & set(real.table.label)
+    matched = labelled and bool(shared) and bool(real.table.label.notna().all())
+    if matched:
+        simulated, real = (faces.select(faces.table.label.isin(shared).to_numpy()) for faces in (simulated, real))
     attributes = torch.zeros(len(simulated) + len(real), len(places))
     labels = [*simulated.table.label, *(real.table.label if labelled else [])]
     for row, label in enumerate(labels):
@@ -90,7 +98,8 @@ def two_sides(simulated: FaceTable, real: FaceTable, size: int, labelled: bool) 
     pixels = [torch.from_numpy(load_faces(faces, size)) for faces in (simulated, real)]
     domain = torch.cat([torch.full((len(p),), i) for i, p in enumerate(pixels)])
     points = torch.cat([landmarks_of(simulated), landmarks_of(real)])
-    return TrainingFaces(torch.cat(pixels), domain, points, len(DOMAINS), attributes)
+    groups = attributes.argmax(1) if matched else None
+    return TrainingFaces(torch.cat(pixels), domain, points, len(DOMAINS), attributes, groups=groups)
 
 
 def refine(

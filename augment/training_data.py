@@ -31,7 +31,7 @@ class TrainingFaces:
     where none are known; attributes (N, A) float32 in [0, 1], what is known of the faces besides their class, a row of
     zeros where nothing is; subjects (N,) int64 into subject_names, -1 where unknown; intensities (N, classes) float32
     in [0, 1], what was measured on each face, None where its class is the condition. Where they are given, labels do
-    not matter.
+    not matter. groups (N,) int64 are drawn alike within their class; None to draw all faces of a class alike.
     """
 
     faces: Tensor
@@ -42,10 +42,13 @@ class TrainingFaces:
     subjects: Tensor | None = None
     subject_names: tuple[str, ...] = ()
     intensities: Tensor | None = None
+    groups: Tensor | None = None
     rows_by_class: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         rows = [(self.labels == c).nonzero().flatten() for c in range(self.classes)]
+        if self.groups is not None:
+            rows = [evened_out(r, self.groups[r]) for r in rows]
         object.__setattr__(self, "rows_by_class", [r for r in rows if len(r)])
         if self.intensities is not None and len(self.faces) < 2:
             raise EmoaugError("training needs two measured faces or more; add faces")
@@ -196,6 +199,13 @@ class TrainingFaces:
 
     def _subjects(self, rows: Tensor) -> Tensor:
         return torch.full((len(rows),), -1) if self.subjects is None else self.subjects[rows]
+
+
+def evened_out(rows: Tensor, groups: Tensor) -> Tensor:
+    """Repeat rows (N,) until each of their groups (N,) is as large as the largest."""
+    parts = [rows[groups == group] for group in groups.unique()]
+    largest = max(map(len, parts), default=0)
+    return torch.cat([part[torch.arange(largest) % len(part)] for part in parts] or [rows])
 
 
 def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,27 @@ def test_both_sides_come_with_their_domain_and_their_expressions(sides):
     assert unlabelled.attributes.sum(1).tolist() == [1] * len(simulated) + [0] * len(real)
 
 
+def labelled_as(faces, labels):
+    return type(faces)(faces.root, faces.table.assign(label=labels), faces.vocabulary, faces.rejected, faces.notes)
+
+
+def test_both_sides_show_the_same_expressions_as_often(sides):
+    simulated, real = sides
+    one, other = simulated.vocabulary
+    rare = labelled_as(real, [one] + [other] * (len(real) - 1))
+    data = two_sides(simulated, rare, 32, labelled=True)
+    batch = data.batch(torch.Generator().manual_seed(0), 2000, 0.0)
+    for domain in (0, 1):
+        share = batch.attributes[batch.conditions[:, domain] == 1][:, 0].mean()
+        assert abs(share - 0.5) < 4 * 0.5 / 1000**0.5
+    alone = two_sides(simulated, labelled_as(real, [one] * len(real)), 32, labelled=True)
+    assert alone.attributes[:, 1].sum() == 0
+    assert len(alone.faces) == (simulated.table.label == one).sum() + len(real)
+    # Where some have no label, nobody knows what the real side shows.
+    some = two_sides(simulated, labelled_as(real, [None] + [one] * (len(real) - 1)), 32, labelled=True)
+    assert len(some.faces) == len(simulated) + len(real)
+
+
 def test_a_batch_asks_every_face_for_the_other_domain(sides):
     data = two_sides(*sides, 32, labelled=True)
     batch = data.batch(torch.Generator().manual_seed(0), 16, 1.0)
