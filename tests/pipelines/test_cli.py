@@ -202,10 +202,16 @@ def test_system_options_are_checked(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--folds", "0"], ["--arms", "stargan"], ["--synthetic-factor", "0"], ["--training.steps", "0"]]
+    ("wrong", "says"),
+    [
+        (["--folds", "0"], "folds"),
+        (["--arms", "stargan"], "unknown arm"),
+        (["--synthetic-factor", "0"], "synthetic_factor"),
+        (["--training.steps", "0"], "steps"),
+    ],
 )
-def test_settings_out_of_range_are_one_line(wrong, capsys, tmp_path):
-    mistake(capsys, "gain", "--data", tmp_path, "--out", tmp_path / "out", *wrong)
+def test_settings_out_of_range_are_one_line(wrong, says, capsys, tmp_path):
+    assert says in mistake(capsys, "gain", "--data", tmp_path, "--out", tmp_path / "out", *wrong)
 
 
 @pytest.mark.parametrize("command", [["generate", "--weights", "default"], ["gain"]])
@@ -264,7 +270,8 @@ def test_a_size_that_networks_cannot_have_is_one_line(capsys, tmp_path):
 def test_a_report_that_cannot_be_written_is_one_line(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=2)
     (tmp_path / "file").write_text("")
-    mistake(capsys, "audit", tmp_path / "faces", "--json", tmp_path / "file" / "x.json")
+    wrong = mistake(capsys, "audit", tmp_path / "faces", "--json", tmp_path / "file" / "x.json")
+    assert str(tmp_path / "file") in wrong
 
 
 def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
