@@ -4,7 +4,7 @@ Real faces give neutral and happy and what people look like; rendered ones, half
 backdrops of the real ones, give all seven expressions, shown strongly: faint ones teach a system to change little. Half
 of the rendered people hold still, so that their pictures are pairs: without these, open mouths seldom learnt to close.
 LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
-CC BY 4.0) as `emoaug align` wrote it at 64 px. About half an hour on two idle cores; every part can be stopped and goes
+CC BY 4.0) as `emoaug align` wrote it at 64 px. About 40 minutes on one core; every part can be stopped and goes
 on when the script is started again.
 
 python examples/train_default_weights.py LONDON OUT [STEPS]
@@ -26,8 +26,9 @@ from augment.systems.lssl import LSSLSettings
 from augment.training import TrainingSettings
 from augment.training_run import train
 
-SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_smoothness_weight=0.3, pair_weight=3)
-"""As the package's weights were trained; the defaults are for a few hundred faces, which a critic knows by heart."""
+SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_smoothness_weight=0.3, pair_weight=1.5, identity_weight=0.1)
+"""As the package's weights were trained. The defaults are for a few hundred faces, which a critic knows by heart; and
+heavier, the pairs and the distance to the source keep smiles small."""
 
 
 def main(london: Path, out: Path, steps: int) -> None:
@@ -75,4 +76,4 @@ def join(out: Path, parts: list[FaceTable]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 4000)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 6000)
