@@ -114,8 +114,9 @@ def measure(options: Options) -> dict[str, Any]:
     size = load_faces(refined.select([0]), None).shape[-1]
     pixels = {"raw": load_faces(raw, size), "refined": load_faces(refined, size), "real": load_faces(real, size)}
     result: dict[str, Any] = {"faces": len(refined), "real_faces": len(real)}
-    # An expression that no real face shows would give the others away.
+    # An expression that no real face shows would give the others away; with none in common all faces count.
     shared = refined.table.label.isin(set(real.table.label)).to_numpy()
+    shared |= not shared.any()
     for name, faces in (("raw", raw), ("refined", refined)):
         result[f"auc_{name}"] = real_or_not(faces.select(shared), real, size, options)
     # Features that had no part: of a classifier of the real faces' expressions.

@@ -49,7 +49,7 @@ class DemoSettings:
     size: int = 48
     """Side of the pictures, pixels."""
     steps: int = 650
-    """Training steps of LSSL; pairs of people who hold still make so few do."""
+    """Training steps of LSSL: enough to see mouths and brows move, too few to close a laughing mouth."""
     trial_steps: int = 250
     """Training steps of each system in the gain trials."""
     classifier_steps: int = 150
