@@ -165,13 +165,22 @@ def _quiet() -> Iterator[None]:
 def _deaf() -> Iterator[None]:
     """Within, new processes begin with Ctrl-C blocked, which reaches every process of a terminal, also while they
     import; in this process it arrives at the end."""
+    came: list[int] = []
+    # Blocked here, it goes to some other thread, of a library perhaps; but Python then interrupts the main thread all
+    # the same, and a process that is half started complains.
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number)) if in_main else None
     # Python starts this helper with the first process, and lifts the block while it does.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
+            for number in came[:1]:
+                signal.raise_signal(number)
 
 
 _do: Callable[[Any], Any] | None = None

@@ -2,8 +2,10 @@
 
 import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from augment.workers import as_they_finish, do_all, in_threads
+from augment.workers import _deaf, as_they_finish, do_all, in_threads
 from emoaug import EmoaugError
 
 
@@ -57,6 +59,26 @@ def test_a_misfortune_ends_all_processes_at_once(kind, error, message):
     with pytest.raises(error, match=message):
         do_all(range(8), 2, partial(make_misfortune, kind), lambda task, result: None)
     assert time.monotonic() - began < 25
+
+
+def test_ctrl_c_waits_until_a_process_is_started_though_another_thread_may_take_it():
+    over, finished = threading.Event(), []
+
+    def start() -> None:
+        with _deaf():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+            finished.append(True)
+
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    finally:
+        over.set()
+    assert finished
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("ahead", [1, 7, 100])
