@@ -116,7 +116,7 @@ def measure(options: Options) -> dict[str, Any]:
     result: dict[str, Any] = {"faces": len(refined), "real_faces": len(real)}
     # An expression that no real face shows would give the others away; with none in common all faces count.
     shared = refined.table.label.isin(set(real.table.label)).to_numpy()
-    shared |= not shared.any()
+    shared = shared | (not shared.any())
     for name, faces in (("raw", raw), ("refined", refined)):
         result[f"auc_{name}"] = real_or_not(faces.select(shared), real, size, options)
     # Features that had no part: of a classifier of the real faces' expressions.
