@@ -1,8 +1,9 @@
 """Is one classifier better than another? Differences over paired trials, and the chance that they come from nothing.
 
 Two things are left to chance. Which people were tested: whole people are drawn, or exchanged, because faces of one
-person are no independent evidence. And how the training fell out: this shows in how much the trials differ. The two are
-added: an interval, and a probability, suppose that other people and another training could have come.
+person are no independent evidence. And how the training fell out: this shows in how much more the trials differ than
+their people explain. The two are added: an interval, and a probability, suppose that other people and another training
+could have come.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Floats = NDArray[np.float64]
 REPEATS = 2000
 """Draws behind an interval or a probability: a probability of 0.05 is then known to 0.01."""
 _CHUNK = 250  # draws at a time: with 30,000 pictures 60 MB of weights
-_PEOPLE, _TRAINING = 1, 2  # streams of random numbers: everything that is compared draws the same people and trainings
+_PEOPLE, _TRAINING, _FEW = 1, 2, 3  # streams of random numbers: everything that is compared draws the same people and trainings
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ class Estimate:
     """Their mean, (M,); NaN where no trial knows the score."""
     error: Floats
     """Standard error for other people and another training, (M,); infinite for a single trial."""
+    spread: Floats
+    """How far the mean may be from the truth, (REPEATS, M)."""
     draws: Floats
-    """How far the mean may be from the truth, (REPEATS, M): for differences, how far if there were none."""
+    """For differences, what the mean may be if there were none, (REPEATS, M); else as `spread`."""
 
     def interval(self, score: int, level: float = 0.95) -> Interval:
         """The interval of one score, by its place."""
@@ -90,17 +93,17 @@ class Estimate:
 def estimate(tallies: Sequence[Tally], seed: int = 0) -> Estimate:
     """The scores of one arm over its trials; people are drawn with replacement (bootstrap)."""
     trials = np.stack([scores(tally.counts.sum(0)) for tally in tallies])
-    spread = _bootstrap(tallies, None, seed) - _mean(trials)
-    return _estimate(trials, spread, spread, len(_names(tallies)), seed)
+    return _estimate(trials, _bootstrap(tallies, None, seed), None, len(_names(tallies)), seed)
 
 
 def compare(ours: Sequence[Tally], theirs: Sequence[Tally], seed: int = 0) -> Estimate:
     """Differences of two arms over paired trials: trial i of either has the same test faces and the same seed.
 
-    The standard error comes from a bootstrap over the people. The draws, of what would be seen without any difference,
-    come from sign-flips: each person's predictions by the two arms are exchanged or not, in all trials at once.
-    Exchanging people, not trials, because there are more of them, and because trials that test the same people are no
-    independent evidence. The chance in training is added to both from the spread of the trials, as in Student's t.
+    Standard error and interval come from a bootstrap over the people. What would be seen without any difference comes
+    from sign-flips: each person's predictions by the two arms are exchanged or not, in all trials at once. Exchanging
+    people, not trials, because there are more of them, and because trials that test the same people are no independent
+    evidence. The chance in training is added to both from the spread of the trials, as in Student's t, less what the
+    bootstrap says that people make of this spread.
 
     Args:
         ours: tallies of the arm in question.
@@ -110,8 +113,7 @@ def compare(ours: Sequence[Tally], theirs: Sequence[Tally], seed: int = 0) -> Es
     gains = [scores(a.counts.sum(0)) - scores(b.counts.sum(0)) for a, b in zip(ours, theirs, strict=True)]
     # Rounding errors of equal scores must not look like a tiny effect that is certain.
     trials = np.stack(gains).round(9)
-    spread = _bootstrap(ours, theirs, seed) - _mean(trials)
-    return _estimate(trials, spread, _exchange(ours, theirs, seed), len(_names(ours)), seed)
+    return _estimate(trials, _bootstrap(ours, theirs, seed), _exchange(ours, theirs, seed), len(_names(ours)), seed)
 
 
 def corrected(estimates: Sequence[Estimate], score: int = 0, level: float = 0.95) -> tuple[list[Interval], list[float]]:
@@ -127,22 +129,40 @@ def corrected(estimates: Sequence[Estimate], score: int = 0, level: float = 0.95
     values = np.array([e.value[score] for e in estimates])
     errors = np.array([e.error[score] for e in estimates])
     known = np.isfinite(errors)
-    draws = [np.abs(e.draws[:, score]) / e.error[score] for e, k in zip(estimates, known, strict=True) if k]
-    largest = np.sort(np.max(draws, axis=0)) if draws else np.full(1, np.inf)
-    reach = float(np.quantile(largest, level, method="higher")) * np.where(known, errors, np.inf)
-    intervals = [Interval(float(v), float(v - r), float(v + r), level) for v, r in zip(values, reach, strict=True)]
+
+    def largest(draws: Sequence[Floats]) -> Floats:
+        own = [np.abs(d[:, score]) / error for d, error in zip(draws, errors, strict=True) if np.isfinite(error)]
+        return np.sort(np.max(own, axis=0)) if own else np.full(1, np.inf)
+
+    reach = float(np.quantile(largest([e.spread for e in estimates]), level, method="higher"))
+    reaches = reach * np.where(known, errors, np.inf)
+    intervals = [Interval(float(v), float(v - r), float(v + r), level) for v, r in zip(values, reaches, strict=True)]
+    chance = largest([e.draws for e in estimates])
     # Equal draws are as far as each other, whatever the last bit says.
-    beyond = len(largest) - np.searchsorted(largest, np.abs(values) / errors * (1 - 1e-9))
-    return intervals, np.where(known, (beyond + 1) / (len(largest) + 1), 1.0).tolist()
+    beyond = len(chance) - np.searchsorted(chance, np.abs(values) / errors * (1 - 1e-9))
+    return intervals, np.where(known, (beyond + 1) / (len(chance) + 1), 1.0).tolist()
 
 
-def _estimate(trials: Floats, spread: Floats, draws: Floats, people: int, seed: int) -> Estimate:
-    training, variance = _training(trials, seed)
-    # As everywhere, people drawn from few vary by (people - 1) / people too little.
-    variance = variance + _mean((spread - _mean(spread)) ** 2) * people / max(people - 1, 1)
+def _estimate(trials: Floats, drawn: Floats, exchanged: Floats | None, people: int, seed: int) -> Estimate:
+    """Add both chances; `drawn` has every trial's scores, (REPEATS, n, M), over drawn people."""
+    means = _mean(drawn)
+    apart = drawn - means[:, None]
+    explained = np.nansum(_over_draws((apart - _over_draws(apart)) ** 2), 0)
+    training, variance = _training(trials, explained, seed)
+    # As everywhere, people drawn from few vary by (people - 1) / people too little, and by how much is not well known.
+    few, freedom = people / max(people - 1, 1), max(people - 1, 1)
+    variance = variance + few * _mean((means - _mean(means)) ** 2)
     # Arms that are equal to the last face have no error, by which nothing could be divided.
     error = np.maximum(np.sqrt(variance), 1e-9) if people > 1 else np.full(len(variance), np.inf)
-    return Estimate(trials, _mean(trials), error, np.nan_to_num(draws) + training)
+    chance = np.random.default_rng([seed, _FEW]).chisquare(freedom, len(means))[:, None] / freedom
+    spread = np.nan_to_num(means - _mean(trials)) * np.sqrt(few / chance)
+    draws = spread if exchanged is None else np.nan_to_num(exchanged)
+    return Estimate(trials, _mean(trials), error, spread + training, draws + training)
+
+
+def _over_draws(values: Floats) -> Floats:
+    """Mean over the first of three axes of what is known."""
+    return _mean(values.reshape(len(values), -1)).reshape(values.shape[1:])
 
 
 def _mean(values: Floats) -> Floats:
@@ -152,14 +172,20 @@ def _mean(values: Floats) -> Floats:
         return np.where(known, values, 0).sum(-2) / known.sum(-2)
 
 
-def _training(trials: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Draws (REPEATS, M) of the chance in training, distributed as Student's t, and its variance (M,)."""
+def _training(trials: Floats, explained: Floats, seed: int) -> tuple[Floats, Floats]:
+    """Draws (REPEATS, M) of the chance in training, distributed as Student's t, and its variance (M,).
+
+    `explained` is what people make of the sum of the trials' squared distances to their mean, (M,).
+    """
     known = np.isfinite(trials)
     count = known.sum(0)
     residuals = np.where(known, trials - _mean(trials), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.where(count > 1, (residuals**2).sum(0) / (count * (count - 1)), np.inf)
-        scaled = np.where(count > 1, residuals / np.sqrt(count * (count - 1)), 0.0)
+        total = (residuals**2).sum(0)
+        # The spread of few trials is itself chance: less is taken off it, or too much would be found in simulations.
+        left = np.where(total > 0, np.maximum(1 - (count - 1) / (count + 1) * explained / total, 0), 0.0)
+        variance = np.where(count > 1, left * total / (count * (count - 1)), np.inf)
+        scaled = np.where(count > 1, residuals * np.sqrt(left / (count * (count - 1))), 0.0)
     generator = np.random.default_rng([seed, _TRAINING])
     normal = generator.standard_normal((REPEATS, len(trials)))
     freedom = max(len(trials) - 1, 1)
@@ -171,7 +197,7 @@ def _names(tallies: Sequence[Tally]) -> NDArray[np.int64]:
 
 
 def _bootstrap(ours: Sequence[Tally], theirs: Sequence[Tally] | None, seed: int) -> Floats:
-    """Mean scores, or differences, (REPEATS, M), over people drawn with replacement."""
+    """Every trial's scores, or differences, (REPEATS, n, M), over people drawn with replacement."""
     generator = np.random.default_rng([seed, _PEOPLE])
     names = _names(ours)
     total = len(names)
@@ -185,7 +211,7 @@ def _bootstrap(ours: Sequence[Tally], theirs: Sequence[Tally] | None, seed: int)
         picks = generator.integers(total, size=(size, total)) + total * np.arange(size)[:, None]
         weights = np.bincount(picks.ravel(), minlength=size * total).reshape(size, total).astype(np.float64)
         found = scores(drawn(weights, ours))
-        parts.append(_mean(found if theirs is None else found - scores(drawn(weights, theirs))))
+        parts.append(found if theirs is None else found - scores(drawn(weights, theirs)))
     return np.concatenate(parts)
 
 

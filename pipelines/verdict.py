@@ -55,6 +55,8 @@ class Comparison:
     """How often chance alone would bring any of what is compared together as far from zero."""
     together: int
     """How many comparisons interval and probability are corrected for."""
+    reach: float
+    """Half the width of the interval, before it is cut at what is possible, points."""
     accuracy: Interval
     """Mean difference in accuracy, points; for itself alone."""
     recall: dict[str, Interval | None]
@@ -69,10 +71,10 @@ class Comparison:
 
     @property
     def outcome(self) -> Outcome:
-        """What the interval of the macro F1 says: it lies above zero, below zero, or contains it."""
-        if self.macro_f1.low > 0:
-            return "helps"
-        return "hurts" if self.macro_f1.high < 0 else "cannot tell"
+        """What interval and probability of the macro F1 say together: above zero, below zero, or neither."""
+        if self.probability >= 1 - self.macro_f1.level or self.macro_f1.low <= 0 <= self.macro_f1.high:
+            return "cannot tell"
+        return "helps" if self.macro_f1.low > 0 else "hurts"
 
     @property
     def sentence(self) -> str:
@@ -84,9 +86,10 @@ class Comparison:
             )
         low, high = points(self.macro_f1.low), points(self.macro_f1.high)
         among = f", corrected for {self.together} comparisons" if self.together > 1 else ""
-        reach = self.macro_f1.high - self.macro_f1.estimate
-        power = f" With these trials a difference under {reach:.1f} points cannot be seen." if reach >= 0.05 else ""
-        if reach >= 100:
+        power = ""
+        if self.reach >= 0.05:
+            power = f" With these trials a difference under {self.reach:.1f} points cannot be seen."
+        if self.reach >= 100:
             power = " With these trials no difference can be seen."
         return (
             f"{start} against {self.against} (95 % interval {low} to {high}, p = {self.probability:.2g}{among}; "
@@ -238,8 +241,8 @@ def _compare(
         )
         accuracy = _within(one.interval(_ACCURACY), -100, 100)
         recall = {name: _known(one, _RECALL + i) for i, name in enumerate(vocabulary)}
-        macro_f1 = _within(interval, -100, 100)
-        found.append(Comparison(labels, arm, against, macro_f1, p, len(duels), accuracy, recall, pairs))
+        macro_f1, reach = _within(interval, -100, 100), interval.high - interval.estimate
+        found.append(Comparison(labels, arm, against, macro_f1, p, len(duels), reach, accuracy, recall, pairs))
     return tuple(found)
 
 
@@ -295,7 +298,7 @@ def _method(comparisons: Sequence[Comparison], units: str) -> list[str]:
     notes = [
         f"Intervals are for other {units} and another training on these training faces: {units} are drawn "
         f"(bootstrap) and, for the probability, exchanged between the arms (sign-flip test); the chance in training "
-        "comes from how much the trials differ."
+        "comes from how much more the trials differ than that explains. A verdict needs both."
     ]
     held = {comparison.against for comparison in comparisons}
     if all(get_arm(comparison.arm).kind == "synthetic" for comparison in comparisons):

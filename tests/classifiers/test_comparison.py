@@ -139,12 +139,59 @@ def test_a_correction_for_more_arms_widens_every_interval_and_no_arm_loses_its_p
     assert np.array(probabilities)[order].tolist() == sorted(probabilities)
 
 
-def test_the_probability_is_small_where_the_interval_leaves_zero_out_and_only_there():
+def test_probability_and_interval_say_the_same_of_clear_cases():
     generator = np.random.default_rng(4)
-    for gain in (0.0, 0.3, 0.6, 0.9):
+    for gain, clear in ((0.0, False), (1.2, True)):
         first, second = world(generator, 2, gain=gain)
         (interval,), (p,) = corrected([compare(second, first)])
-        assert (p < 0.05) == (interval.low > 0 or interval.high < 0)
+        assert (p < 0.05) == clear
+        assert (interval.low > 0) == clear
+
+
+@pytest.mark.parametrize(
+    "options", [{"people": 200, "folds": 1, "seeds": 5, "luck": 0.02}, {"people": 24, "folds": 3, "luck": 0.02}]
+)
+def test_intervals_are_hardly_wider_than_the_estimates_vary(options):
+    """Where training hardly matters the trials still differ, by their people, and these must not count twice."""
+    generator, values, reaches = np.random.default_rng(2), [], []
+    for number in range(150):
+        first, second = world(generator, 2, taste=0.1, **options)
+        values.append(
+            np.mean([scores(a.counts.sum(0)) - scores(b.counts.sum(0)) for a, b in zip(second, first, strict=True)], 0)[
+                0
+            ]
+        )
+        if number < 20:
+            interval = compare(second, first).interval(0)
+            reaches.append(interval.high - interval.estimate)
+    assert 1 < np.mean(reaches) / (1.96 * np.std(values)) < 1.45
+
+
+def test_an_interval_does_not_grow_with_the_difference():
+    """Everybody gains about as much: exchanging people would make the more of it the more that is."""
+    generator, reaches = np.random.default_rng(0), []
+    labels, who = np.arange(320) % CLASSES, np.arange(320) // 20
+    for share in (0.55, 0.95):
+        tallies = [[], []]
+        for _ in range(6):
+            for tally, right in zip(tallies, (0.5, share), strict=True):
+                said = np.where(generator.random(320) < right, labels, (labels + 1) % CLASSES)
+                tally.append(Tally.of(said, labels, who, CLASSES))
+        interval = compare(tallies[1], tallies[0]).interval(1)
+        reaches.append(interval.high - interval.estimate)
+    assert reaches[1] < 1.5 * reaches[0]
+
+
+def test_scores_of_few_people_have_the_intervals_that_they_need():
+    """Five people, whose own share of right answers is spread evenly: the truth is one half."""
+    generator, inside = np.random.default_rng(0), 0
+    for _ in range(100):
+        labels, who = np.zeros(200, int), np.repeat(np.arange(5), 40)
+        right = generator.random(200) < generator.random(5).repeat(40)
+        tally = Tally.of(np.where(right, 0, 1), labels, who, 2)
+        interval = estimate([tally] * 2).interval(1)
+        inside += interval.low <= 50 <= interval.high
+    assert inside >= 90
 
 
 def test_arms_that_are_equal_to_the_last_face_differ_by_nothing():

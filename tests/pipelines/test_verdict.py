@@ -89,8 +89,18 @@ def test_the_sentence_says_how_much_how_sure_against_what_and_what_could_not_be_
 
 def test_no_difference_of_more_points_than_there_are_is_named():
     (gain,) = verdict(*make_trials({"classical": 0.5, "lssl": 0.4})).synthetic
-    wide = replace(gain, macro_f1=replace(gain.macro_f1, estimate=-10.9, low=-100.0, high=100.0))
+    wide = replace(gain, macro_f1=replace(gain.macro_f1, estimate=-10.9, low=-100.0, high=100.0), reach=110.9)
     assert wide.sentence.endswith("cannot tell. With these trials no difference can be seen.")
+    # The end that was cut off at 100 points does not make the trials any better.
+    high = replace(wide, macro_f1=replace(wide.macro_f1, estimate=30.0), reach=130.0)
+    assert high.sentence.endswith("cannot tell. With these trials no difference can be seen.")
+
+
+def test_a_verdict_needs_the_interval_and_the_probability():
+    (gain,) = verdict(*make_trials({"classical": 0.5, "lssl": 0.7})).synthetic
+    assert gain.outcome == "helps"
+    assert replace(gain, probability=0.06).outcome == "cannot tell"
+    assert replace(gain, macro_f1=replace(gain.macro_f1, low=-0.1)).outcome == "cannot tell"
 
 
 def test_the_best_arm_without_synthetic_faces_is_what_the_others_are_held_against():
