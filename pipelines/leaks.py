@@ -51,8 +51,14 @@ def check_fold(fold: Fold, data: GainData) -> None:
 
 
 def check_pixels(faces: np.ndarray, held_out: np.ndarray, what: str) -> None:
-    """Raise EmoaugError if a face to train on has the pixels of one that is held out; uint8 (N, 3, S, S) each."""
-    seen = {hashlib.sha256(face.tobytes()).digest() for face in held_out}
+    """Raise EmoaugError if a face to train on has the pixels of one that is held out, or mirrors it.
+
+    Args:
+        faces: uint8 (N, 3, S, S).
+        held_out: uint8 (M, 3, S, S).
+        what: what to call the former.
+    """
+    seen = {hashlib.sha256(side.tobytes()).digest() for face in held_out for side in (face, face[..., ::-1])}
     leaked = sum(hashlib.sha256(face.tobytes()).digest() in seen for face in faces)
     if leaked:
         raise EmoaugError(f"{what}: {leaked} of {len(faces)} faces have the very pixels of faces that are held out")

@@ -37,6 +37,8 @@ CHANGES = {
     "brighter": lambda p: np.clip(p.astype(int) + 20, 0, 255).astype(np.uint8),
     "flatter": lambda p: (p * 0.7 + 30).astype(np.uint8),
     "noisy": lambda p: np.clip(p + np.random.default_rng(9).normal(0, 4, p.shape), 0, 255).astype(np.uint8),
+    "mirrored": lambda p: p[:, ::-1],
+    "mirrored and brighter": lambda p: jpeg(np.clip(p[:, ::-1].astype(int) + 20, 0, 255).astype(np.uint8), 80),
     "tinted": lambda p: (p * np.array([1.0, 0.95, 0.9])).astype(np.uint8),
 }
 
