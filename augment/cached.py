@@ -16,7 +16,7 @@ from torchvision.datasets import VisionDataset
 from tqdm import tqdm
 
 from augment.augmented_dataset import seeded
-from augment.devices import Precision, seed_from
+from augment.devices import Precision, choose_precision, seed_from
 from augment.expression_targets import Targets
 from augment.expressions import check_class_name
 from augment.folders import write_metadata
@@ -96,7 +96,7 @@ class CachedExpressions(VisionDataset):
                 "strength": list(strength),
                 "keep_label": keep_label,
                 "find_face": find_face,
-                "precision": precision,
+                "precision": choose_precision(precision, "cpu"),
             },
             "seed": seed,
         }
@@ -110,7 +110,8 @@ class CachedExpressions(VisionDataset):
         work = _Work(dataset, change, self.folder, list(named), copies, seed)
         if not _finished(self.folder, identity, copies):
             _make(work, identity, workers)
-        table = pd.read_csv(self.folder / "metadata.csv", keep_default_na=False)
+        texts: dict[str, type] = {"file_name": str, "label": str}
+        table = pd.read_csv(self.folder / "metadata.csv", keep_default_na=False, dtype=texts)
         table = table[table["copy"] < copies]
         self._files = [self.folder / name for name in table["file_name"]]
         self._labels = [list(named).index(label) for label in table["label"]]

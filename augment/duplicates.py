@@ -92,7 +92,7 @@ def exact_groups(prints: Fingerprints) -> np.ndarray:
 def near_pairs(
     prints: Fingerprints, hash_distance: int = HASH_DISTANCE, least_correlation: float = LEAST_CORRELATION
 ) -> np.ndarray:
-    """Find pairs of pictures that are the same up to encoding, size, brightness, contrast, a slight shift and mirroring.
+    """Find pairs of pictures that are the same up to encoding, size, brightness, contrast, slight shift and mirroring.
 
     Every pair of hashes is compared, block by block: seconds for 30,000 pictures. Of pictures with the same pixels
     only the first takes part.

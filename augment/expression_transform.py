@@ -51,7 +51,7 @@ class ExpressionTransform(v2.Transform):
         colour = pictures.expand(-1, 3, -1, -1)
         seen = frame.cut(colour, self._system.size)
         made = self._system.make(seen, conditions, self.precision, seed)
-        # A grey picture stays grey, whatever colours a system paints.
-        grey = (colour == colour[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+        # A grey picture stays grey, whatever colours a system paints; what undoing a normalisation rounds is no colour.
+        grey = ((colour - colour[:, :1]).abs() < 1e-3).flatten(1).all(1).view(-1, 1, 1, 1)
         made = torch.where(grey, made.mean(1, keepdim=True), made)
         return frame.put_back(colour, seen, made)[:, : pictures.shape[1]]

@@ -77,7 +77,11 @@ class Aligned(NamedTuple):
         pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
         grid = ((pixels @ matrix[:, :2].T + matrix[:, 2]) * (2 / size) - 1)[None]
 
+        # Where the face is smaller than the frame, the frame's pixels are averaged: sampling alone would skip some.
+        side = min(size, max(1, round(size / float(matrix[:, :2].det().abs().sqrt()))))
+
         def spread(frame: Tensor) -> Tensor:
+            frame = F.interpolate(frame, size=(side, side), mode="area") if side < size else frame
             return F.grid_sample(frame, grid, padding_mode="border", align_corners=False)
 
         new = spread(made) + _kept_share(seen, made, spread) * (pictures - spread(seen))

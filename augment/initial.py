@@ -28,7 +28,7 @@ def begin_with(translator: Translator, other: Translator) -> float:
         other: the trained one.
 
     Returns:
-        The share of the new one's weights that were copied, in [`LEAST_SHARE`, 1].
+        The share of the weights of what makes faces in the new one that were copied, in [`LEAST_SHARE`, 1].
 
     Raises:
         EmoaugError: another system, or other networks.
@@ -39,6 +39,9 @@ def begin_with(translator: Translator, other: Translator) -> float:
         )
     new, old = translator.state_dict(), other.state_dict()
     ours, theirs = _condition_dimensions(translator), _condition_dimensions(other)
+    # Counted is what was trained and kept: no checkpoint holds critics, and what is solved for is solved anew.
+    kept = {id(p) for module in translator.averaged_modules().values() for p in module.parameters()}
+    counted = {key for key, value in translator.named_parameters() if id(value) in kept}
     copied = 0
     for key, value in new.items():
         given = old.get(key)
@@ -55,8 +58,8 @@ def begin_with(translator: Translator, other: Translator) -> float:
         for dim, (_, place) in enumerate(places):
             given = given.index_select(dim, place)
         value[torch.meshgrid([place for place, _ in places], indexing="ij") if places else ...] = given
-        copied += given.numel()
-    share = copied / sum(value.numel() for value in new.values())
+        copied += given.numel() if key in counted else 0
+    share = copied / sum(new[key].numel() for key in counted)
     if share < LEAST_SHARE:
         raise EmoaugError(
             f"--initial has other networks ({100 * share:.0f} % of their weights fit); train with the configuration, "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from augment.checkpoints import save_checkpoint
+from augment.checkpoints import CONFIG, read_config, save_checkpoint
 from augment.devices import Device, Precision, compile_options, memory_format, seed_from
 from augment.pictures import encode_png, write_bytes
 from augment.ranks import Share, average_gradients, mean_over_ranks, share_batch_norms, sharing
@@ -175,6 +175,7 @@ class Trainer:
                 if self.step % s.sample_every == 0 or self.step == s.steps:
                     self._save_samples()
                 if saves:
+                    self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
                     self._save()
             if self.writes and self.step > first and values.get("change", 1.0) < 0.005:
                 bar.write(
@@ -182,8 +183,6 @@ class Trainer:
                     "look at the samples before using them. More --steps may help",
                     file=sys.stderr,
                 )
-        if self.step > first:
-            self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
         self._save_checkpoint()
 
     def _one_step(self) -> None:
@@ -244,6 +243,10 @@ class Trainer:
         self.step, self.terms = load_state(self.out, self.device, self.translator, self.average, optimizers)
         if self.writes:
             trim_log(self.out / "log.jsonl", self.step)
+        if (self.out / "checkpoint" / CONFIG).exists():
+            # A run that was killed after its last step takes no more, whose time could be measured.
+            before = read_config(self.out / "checkpoint")["extra"]
+            self.extra |= {name: before[name] for name in ("seconds_per_step",) if name in before}
 
     def _save(self) -> None:
         if not self.average.is_finite():

@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 REPEATS = 2000
 """Draws behind an interval or a probability: a probability of 0.05 is then known to 0.01."""
 _CHUNK = 250  # draws at a time: with 30,000 pictures 60 MB of weights
-_PEOPLE, _TRAINING, _FEW = 1, 2, 3  # streams of random numbers: everything that is compared draws the same people and trainings
+# Streams of random numbers: everything that is compared draws the same people and trainings.
+_PEOPLE, _TRAINING, _FEW = 1, 2, 3
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def join(out: Path, parts: list[FaceTable]) -> None:
             (out / new).parent.mkdir(parents=True, exist_ok=True)
             if not (out / new).exists():
                 os.link(part.path(i), out / new)
-            rows.append({"file_name": new, "label": label, "subject": f"{number}-{subject}"})
+            rows.append({"file_name": new, "label": label, "subject": subject})
     write_metadata(out, pd.DataFrame(rows))
     joined = [np.concatenate([getattr(m, name) for m in measures]) for name in ("landmarks", "blendshapes")]
     poses = np.concatenate([m.pose for m in measures])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -249,7 +250,7 @@ def _measured(name: str, checkpoint: Path, held: HeldOutFaces, settings: Compare
         "system": name,
         **measure_change(changed_by(translator, fabric), held, name),
         "pictures_per_second": pictures_per_second(translator, fabric),
-        "training_minutes": extra["seconds_per_step"] * extra["steps"] / 60,
+        "training_minutes": extra.get("seconds_per_step", math.nan) * extra["steps"] / 60,
         "device": fabric.device.type,
     }
 

@@ -31,19 +31,22 @@ from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit
 from pipelines.gain_data import GainData
-from pipelines.leaks import check_fold, check_pixels
-from pipelines.splits import validation_split
+from pipelines.leaks import check_fold, check_pixels, few, trained_people
+from pipelines.splits import Fold, validation_split
 from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, train_measured
 from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial, trial_name
 
 KIND = "gain trials"
 
 
-def possible_arms(settings: GainSettings, data: GainData) -> tuple[list[str], list[str]]:
+def possible_arms(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> tuple[list[str], list[str]]:
     """The arms that a dataset can have, and a sentence on each that is left out.
 
     Without blendshapes there is no geometry. Of the arms that nobody asked for by name, the one with rendered faces and
-    the package's weights goes too where either does not know an expression.
+    the package's weights goes too where either does not know an expression, or the weights have seen people who test.
+
+    Raises:
+        EmoaugError: an arm that was asked for takes weights that have seen people who test.
     """
     arms, notes = list(settings.arms), []
     if GEOMETRY in arms and (data.blendshapes is None or data.tested_blendshapes is None):
@@ -52,10 +55,23 @@ def possible_arms(settings: GainSettings, data: GainData) -> tuple[list[str], li
     if settings.arms == DEFAULT_ARMS:
         known = set(PROTOTYPES) & set(read_config(settings.weights)["condition_names"])
         unknown = [name for name in data.faces.vocabulary if name not in known]
-        for arm in [arm for arm in arms if unknown and PRETRAINED in get_arm(arm).sources]:
+        seen = _seen(settings.weights, data, folds)
+        reason = f"it does not know how {', '.join(unknown)} looks" if unknown else ""
+        reason = reason or (f"its weights were trained on {few(seen)}, who test" if seen else "")
+        for arm in [arm for arm in arms if reason and PRETRAINED in get_arm(arm).sources]:
             arms.remove(arm)
-            notes.append(f"The arm {arm} is left out: it does not know how {', '.join(unknown)} looks.")
+            notes.append(f"The arm {arm} is left out: {reason}.")
+    wanted = [settings.weights] if any(PRETRAINED in get_arm(arm).sources for arm in arms) else []
+    for weights in [*wanted, *([settings.initial] if settings.initial else [])]:
+        if seen := _seen(weights, data, folds):
+            raise EmoaugError(f"{weights}: these weights were trained on {few(seen)}, who test; take others")
     return arms, notes
+
+
+def _seen(weights: Path, data: GainData, folds: Sequence[Fold]) -> set[str]:
+    """People who test and whom weights have seen, by their names."""
+    tested = data.tested.table.subject.iloc[np.unique(np.concatenate([fold.test for fold in folds]))]
+    return trained_people(read_config(weights)) & set(tested.dropna())
 
 
 def run_gain(
@@ -99,7 +115,7 @@ def run_gain(
     folds = loaded.folds(settings)
     for _, fold in folds:
         check_fold(fold, loaded)
-    arms, left_out = possible_arms(settings, loaded)
+    arms, left_out = possible_arms(settings, loaded, [fold for _, fold in folds])
     notes = [*loaded.notes, *left_out]
     if not loaded.aligned:
         notes.append(

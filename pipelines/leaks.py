@@ -85,22 +85,27 @@ def check_lineage(
             raise EmoaugError(f"{made.root}: {from_test} synthetic faces were made from faces that are held out")
     used = set(made.table.subject.dropna()) & held_out.subjects
     if used and not rendered:
-        raise EmoaugError(f"{made.root}: it has synthetic faces of {_few(used)}, held out")
+        raise EmoaugError(f"{made.root}: it has synthetic faces of {few(used)}, held out")
     if config is None:
         return
     trained = config["extra"].get("training_data", {})
-    strangers = _people(trained) & held_out.subjects
+    strangers = trained_people(config) & held_out.subjects
     if strangers:
-        raise EmoaugError(f"{made.root}: its system was trained on {_few(strangers)}, held out")
+        raise EmoaugError(f"{made.root}: its system was trained on {few(strangers)}, held out")
     # Where nobody is named, and against everything else that is no training face of this trial.
     if seen is not None and trained.get("sha256") != data_hash(seen):
         raise EmoaugError(f"{made.root}: its system was trained on other faces than the trial's training faces")
 
 
-def _people(trained: dict[str, Any]) -> set[str]:
-    """Who a system was trained on, and whoever the weights that it began with were trained on."""
-    return set(trained.get("subjects", [])) | (_people(trained["initial"]) if "initial" in trained else set())
+def trained_people(config: dict[str, Any]) -> set[str]:
+    """Who a checkpoint was trained on, by its `config.json`, and whoever the weights that it began with were."""
+    trained, found = config["extra"].get("training_data"), set[str]()
+    while trained is not None:
+        found |= set(trained.get("subjects", []))
+        trained = trained.get("initial")
+    return found
 
 
-def _few(names: set[str]) -> str:
+def few(names: set[str]) -> str:
+    """Some names, for a message."""
     return ", ".join(sorted(names)[:3])

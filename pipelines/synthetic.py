@@ -205,7 +205,11 @@ def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, se
         expressions=labels, intensity=settings.simulated_intensity, per_subject=len(labels), seed=wanted.seed
     )
     rendering = SimulateSettings(
-        count=settings.simulated_per_class * len(labels), size=size, face_model=settings.face_model, workers=1
+        count=settings.simulated_per_class * len(labels),
+        size=size,
+        face_model=settings.face_model,
+        device=settings.training.device,
+        workers=1,
     )
     simulate(folder, scenes, rendering, source)
     return read_faces(folder, vocabulary=chosen.vocabulary)

@@ -140,8 +140,11 @@ def _asked(made: MadeFaces, real: FaceTable, jury: Jury) -> Asked:
     first_of = {subject: i for i, subject in reversed(list(enumerate(real.table["subject"]))) if subject is not None}
     classes = {name: k for k, name in enumerate(real.vocabulary)}
     source = np.array([place.get(name, -1) for name in made.column("source_file")], np.int64)
+    # The label, and the look that goes with it, are the exemplar's where there is one: its judge has not seen these.
+    shown = zip(made.column("exemplar_file"), source, strict=True)
+    origin = [place.get(exemplar, s) if isinstance(exemplar, str) else s for exemplar, s in shown]
     known = [
-        s if s >= 0 else first_of.get(subject, -1) for s, subject in zip(source, made.column("subject"), strict=True)
+        s if s >= 0 else first_of.get(subject, -1) for s, subject in zip(origin, made.column("subject"), strict=True)
     ]
     labels = made.column("label")
     return Asked(

@@ -18,7 +18,7 @@ from augment.devices import seed_from
 from augment.pictures import is_grey
 from augment.transforms import RandomExpression
 from emoaug import EmoaugError
-from tests.augment.tiny_translator import contents, draw_dataset, tiny_translator
+from tests.augment.tiny_translator import TinySettings, TinyTranslator, contents, draw_dataset, tiny_translator
 
 
 @pytest.fixture
@@ -101,6 +101,17 @@ def test_fewer_copies_are_a_part_of_more(faces, tiny, tmp_path):
     data = CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "cache")
     assert len(data) == 16
     assert data.sources == list(range(8))
+
+
+def test_classes_may_be_numbers(tmp_path):
+    draw_dataset(tmp_path / "faces", {"happy": 2, "neutral": 2, "sad": 1})
+    for number, name in enumerate(("happy", "neutral", "sad"), 1):
+        (tmp_path / "faces" / name).rename(tmp_path / "faces" / str(number))
+    faces = ImageFolder(str(tmp_path / "faces"))
+    data = CachedExpressions(
+        faces, TinyTranslator(("1", "2", "3"), TinySettings()), copies=2, folder=tmp_path / "cache"
+    )
+    assert {data[i][1] for i in range(len(faces), len(data))} == {0, 1, 2}
 
 
 def test_faces_that_stay_as_they_are_have_no_copies(faces, tiny, tmp_path):

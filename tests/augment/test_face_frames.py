@@ -7,6 +7,8 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
+from augment.face_frames import Aligned
+from augment.faces import EYES, PHILTRUM
 from augment.transforms import AugmentedDataset
 from emoaug import EmoaugError
 from tests.augment.drawn_face import draw_face as draw_large_face
@@ -45,6 +47,17 @@ def test_the_face_is_found_and_only_it_changes(tmp_path, monkeypatch):
     assert np.array_equal(np.asarray(made)[:, :130], picture[:, :130])
     nobody = (PIL.Image.fromarray(np.full((80, 80, 3), 90, np.uint8)), 0)
     assert transform(nobody) is nobody
+
+
+def test_what_is_made_of_a_small_face_is_averaged_and_not_skipped():
+    """A face of 20 pixels, made at 64: a chequered pattern becomes even."""
+    mesh, corner = np.zeros((478, 3)), np.array([40, 40])
+    for rows, place in (([33, 133], EYES[0]), ([362, 263], EYES[1]), ([2, 0], PHILTRUM)):
+        mesh[rows, :2] = corner + 20 * np.array(place)
+    frame, picture = Aligned(mesh), torch.full((1, 3, 100, 100), 0.5)
+    made = ((torch.arange(64)[:, None] + torch.arange(64)) % 2 * 0.8 + 0.1).expand(1, 3, 64, 64)
+    middle = frame.put_back(picture, frame.cut(picture, 64), made)[..., 45:55, 45:55]
+    assert float((middle - 0.5).abs().max()) < 0.05
 
 
 def test_a_search_for_faces_before_the_workers_are_forked_is_an_error_and_no_endless_wait(tiny, monkeypatch):

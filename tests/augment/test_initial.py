@@ -69,6 +69,14 @@ def test_faces_of_another_size_keep_what_does_not_depend_on_it():
     torch.testing.assert_close(new.encoder.state_dict(), old.encoder.state_dict())
 
 
+def test_what_no_checkpoint_holds_does_not_make_up_for_other_networks():
+    """RegGAN's critic is larger than what makes faces, and its regressions are solved anew for the new faces."""
+    settings = replace(SYSTEMS["reggan"].configurations["compact"], size=SIZE)
+    old, new = (build("reggan", names=NAMES, settings=replace(settings, width=width)) for width in (12, 24))
+    with pytest.raises(EmoaugError, match="other networks"):
+        begin_with(new, old)
+
+
 def test_another_system_or_other_networks_are_refused():
     lssl = build("lssl", names=NAMES)
     with pytest.raises(EmoaugError, match="weights of reggan, and lssl is to be trained"):

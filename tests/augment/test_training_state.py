@@ -1,5 +1,6 @@
 """Stopped runs that go on."""
 
+import json
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from augment.checkpoints import read_config
 from augment.training import Trainer
 from augment.training_run import train
 from augment.training_state import state_file, trim_log
@@ -52,6 +54,15 @@ def test_a_killed_run_ends_with_the_same_weights_and_files(faces, tmp_path):
     assert process.returncode == 0
     assert_same_bits(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     assert (tmp_path / "whole" / "log.jsonl").read_text() == (tmp_path / "killed" / "log.jsonl").read_text()
+
+
+def test_a_run_that_was_killed_after_its_last_step_still_knows_how_long_a_step_took(faces, tmp_path):
+    train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    before = read_config(tmp_path / "run")["extra"]["seconds_per_step"]
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(settings | {"finished": False}))
+    train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    assert read_config(tmp_path / "run")["extra"]["seconds_per_step"] == before
 
 
 def test_a_state_laid_out_in_another_way_goes_on_alike(faces, tmp_path, monkeypatch):

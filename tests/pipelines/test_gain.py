@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,13 +165,33 @@ def test_arms_that_nobody_asked_for_are_left_out_where_they_know_no_expression(r
     faces, _, _ = run
     data = GainData.load(faces, None, None)
     settings = GainSettings()
-    assert possible_arms(settings, data) == (list(settings.arms), [])
+    folds = [fold for _, fold in data.folds(settings)]
+    assert possible_arms(settings, data, folds) == (list(settings.arms), [])
     strange = replace(data, faces=replace(faces, vocabulary=(*faces.vocabulary, "smug")))
-    arms, notes = possible_arms(settings, strange)
+    arms, notes = possible_arms(settings, strange, folds)
     assert arms == [arm for arm in settings.arms if arm != "simulated+pretrained"]
     assert notes == ["The arm simulated+pretrained is left out: it does not know how smug looks."]
     asked = replace(settings, arms=("real", "simulated+pretrained"))
-    assert possible_arms(asked, strange) == (["real", "simulated+pretrained"], [])
+    assert possible_arms(asked, strange, folds) == (["real", "simulated+pretrained"], [])
+
+
+def test_weights_that_have_seen_people_who_test_are_left_out_or_refused(tmp_path):
+    """The package's own weights know the photographs that they learnt from by the names that the dataset has."""
+    faces = draw_dataset(tmp_path / "drawn", subjects=8)
+    named = {f"person{i:02d}": f"london{140 + i}" for i in range(1, 8)}
+    faces = replace(faces, table=faces.table.assign(subject=faces.table.subject.replace(named)))
+    data = GainData.load(faces, None, None)
+    settings = GainSettings()
+    folds = [fold for _, fold in data.folds(settings)]
+    arms, notes = possible_arms(settings, data, folds)
+    assert arms == [arm for arm in settings.arms if arm != "simulated+pretrained"]
+    assert "its weights were trained on london14" in notes[0]
+    for asked in (replace(settings, arms=("pretrained",)), replace(settings, arms=("lssl",), initial=Path(DEFAULT))):
+        with pytest.raises(EmoaugError, match=r"were trained on london14.*, who test; take others"):
+            possible_arms(asked, data, folds)
+    # Of no account where these people do not test.
+    strangers = [replace(fold, test=np.flatnonzero(faces.table.subject == "person00")) for fold in folds]
+    assert possible_arms(settings, data, strangers) == (list(settings.arms), [])
 
 
 def test_without_blendshapes_the_reference_is_left_out_and_that_is_said(tmp_path):

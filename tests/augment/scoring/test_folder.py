@@ -54,6 +54,19 @@ def test_a_face_is_judged_by_the_judge_that_has_not_seen_its_source(made):
     assert found.scores["label_probability"].tolist() == expected
 
 
+def test_a_face_with_the_look_of_an_exemplar_is_judged_by_the_judge_that_has_not_seen_that(made):
+    folder, real = made
+    rows = table(folder)
+    name, person = real.table[["file_name", "subject"]].iloc[0]
+    rows["exemplar_file"] = name
+    write_metadata(folder, rows)
+    found = score_folder(folder, real, two_judges(real), NO_LANDMARKS)
+    fold = int(person.removeprefix("person")) % 2
+    happy = real.vocabulary.index("happy")
+    expected = (0.25, 0.75)[fold] if happy == 0 else 1 - (0.25, 0.75)[fold]
+    assert found.scores["label_probability"].tolist() == [expected] * len(found.made)
+
+
 def test_blur_repeats_and_halves_are_what_the_scores_show(made):
     folder, real = made
     scores = score_folder(folder, real, two_judges(real), NO_LANDMARKS).scores
