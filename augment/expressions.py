@@ -241,7 +241,7 @@ def resolve_labels(
         if name.strip().casefold() != found[name].casefold()
     ]
     unused = [key for key in rules if key not in {name.strip().casefold() for name in names}]
-    notes += [f"no picture is labelled '{key}', so --labels {key}={rules[key]} did nothing" for key in unused]
+    notes += [f"no picture is labelled '{key}', so the renaming {key}={rules[key]} did nothing" for key in unused]
     notes += [f"no picture of {name}" for name in classes if name not in present]
     notes += [
         f"{name} and {_KNOWN[_key(name)]} are two classes; --labels can merge them"

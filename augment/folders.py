@@ -179,7 +179,9 @@ def read_faces(
     if not len(records):
         where = root if table_path is None else table_path
         reasons = f" ({len(rejected)} rejected: {rejected[0][0]}: {rejected[0][1]}, ...)" if rejected else ""
-        raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}")
+        lacking = not unlabelled and any("class folder" in reason or "no label" in reason for _, reason in rejected)
+        hint = "; without labels, align needs --unlabelled, and train --conditions blendshapes" if lacking else ""
+        raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
     written = records["label"].tolist()
     try:
         named, classes, remarks = resolve_labels([w for w in written if w is not None], labels, vocabulary)

@@ -201,7 +201,8 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[Real
     other = made.made & ((height != size) | (width != size))
     scaled, squeezed = int(other.sum()), int((other & (height != width)).sum())
     other_size = sum(face.size != (size, size) for face in real if not face.rejected)
-    synthetic = int(faces.table["is_synthetic"].sum())
+    left = np.setdiff1d(np.arange(len(faces)), plan["source_index"])
+    synthetic = int(faces.table["is_synthetic"].iloc[left].sum())
     unlabelled = int(faces.table["label"].isna().sum())
     notes = {
         f"{scaled:,} faces were made from sources scaled to {size}x{size} pixels": scaled,

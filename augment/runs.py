@@ -92,13 +92,28 @@ def finished_result(
 def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raise EmoaugError if the run in a folder would not make the same files as this one."""
     before = run.get("identity", {})
-    differing = [name for name in identity if not isinstance(before, dict) or before.get(name) != identity[name]]
+    differing = _differences(before if isinstance(before, dict) else {}, identity)
     if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise EmoaugError(
-            f"{out} holds another run: its {' and '.join(differing).replace('_', ' ')} "
-            f"{'differs' if len(differing) == 1 else 'differ'}; nothing was changed. "
+            f"{out} holds another run, which differs in {', '.join(differing[:3])}{more}; nothing was changed. "
             "Choose another folder, or remove this one to begin anew"
         )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Entries of what decides a run that are not as they were, each in words; of short ones with both values."""
+    found = []
+    for name in now:
+        one, other = before.get(name), now[name]
+        if one == other:
+            continue
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += [f"{name.replace('_', ' ')}: {inner}" for inner in _differences(one, other)]
+        else:
+            short = all(value is not None and len(str(value)) <= 20 for value in (one, other))
+            found.append(name.replace("_", " ") + (f" ({one}, now {other})" if short else ""))
+    return found
 
 
 class FolderInUse(EmoaugError):

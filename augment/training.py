@@ -151,7 +151,8 @@ class Trainer:
             initial=self.step,
             desc=f"training {self.translator.name}",
             unit="step",
-            disable=not self.writes,
+            # tqdm itself looks at the variable only where nothing is said here.
+            disable=not self.writes or bool(os.environ.get("TQDM_DISABLE")),
         )
         with bar, open(self.out / "log.jsonl" if self.writes else os.devnull, "a", encoding="utf-8") as log:
             if self.step == 0:

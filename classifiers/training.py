@@ -1,7 +1,7 @@
 """Train one expression classifier in a fixed number of steps; the same seed gives the same classifier on a CPU."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -54,6 +54,21 @@ class ClassifierSettings:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Number format of the convolutions. bf16 is faster where the processor has it, and a little less exact."""
 
+    def __post_init__(self) -> None:
+        check_recipe(self.recipe, self.mixing)
+        for name, allowed in (("schedule", ("one-cycle", "cosine")), ("precision", ("32-true", "bf16-mixed"))):
+            if getattr(self, name) not in allowed:
+                raise EmoaugError(f"unknown {name} '{getattr(self, name)}'. Known: {', '.join(allowed)}")
+        if self.steps < 1:
+            raise EmoaugError(f"steps is {self.steps}; a classifier needs at least 1")
+        if self.batch_size < 2:
+            raise EmoaugError(f"batch_size is {self.batch_size}; batch normalisation needs at least 2 faces")
+        if not 0 <= self.label_smoothing < 1:
+            raise EmoaugError(f"label_smoothing is {self.label_smoothing}; it must be at least 0 and below 1")
+        for name in ("learning_rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise EmoaugError(f"{name} is {getattr(self, name)}; it must be a finite number, at least 0")
+
 
 def train_classifier(
     faces: Faces,
@@ -87,7 +102,9 @@ def train_classifier(
         EmoaugError: for settings, faces or labels that do not fit, or when the loss is no longer a finite number.
     """
     settings = ClassifierSettings() if settings is None else settings
-    _check_settings(settings, {"extra_share": extra_share, "extra_first": extra_first})
+    for name, share in (("extra_share", extra_share), ("extra_first", extra_first)):
+        if not 0 <= share <= 1:
+            raise EmoaugError(f"{name} is {share}; it must lie in [0, 1]")
     sources = [_check_faces(faces, labels, classes, "faces")]
     if extra is not None:
         sources.append(_check_faces(*extra, classes, "extra faces"))
@@ -214,25 +231,6 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-
-
-def _check_settings(settings: ClassifierSettings, shares: Mapping[str, float]) -> None:
-    check_recipe(settings.recipe, settings.mixing)
-    for name, allowed in (("schedule", ("one-cycle", "cosine")), ("precision", ("32-true", "bf16-mixed"))):
-        if getattr(settings, name) not in allowed:
-            raise EmoaugError(f"unknown {name} '{getattr(settings, name)}'. Known: {', '.join(allowed)}")
-    if settings.steps < 1:
-        raise EmoaugError(f"{settings.steps} steps: a classifier needs at least 1")
-    if settings.batch_size < 2:
-        raise EmoaugError(f"batches of {settings.batch_size}: batch normalisation needs at least 2 faces")
-    if not 0 <= settings.label_smoothing < 1:
-        raise EmoaugError(f"label_smoothing is {settings.label_smoothing}; it must be at least 0 and below 1")
-    for name in ("learning_rate", "weight_decay"):
-        if not 0 <= getattr(settings, name) < math.inf:
-            raise EmoaugError(f"{name} is {getattr(settings, name)}; it must be a finite number, at least 0")
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise EmoaugError(f"{name} is {share}; it must lie in [0, 1]")
 
 
 def _check_faces(faces: Faces, labels: Labels, classes: int, what: str) -> tuple[Tensor, Tensor]:

@@ -222,7 +222,8 @@ def format_audit(audit: Audit) -> str:
         (audit.near_contradicting_labels, "pairs of nearly the same picture with different labels"),
     ):
         if finding.count:
-            lines.append(f"{finding.count:,} {text} ({finding.pictures:,} pictures)")
+            named = text.replace("pairs", "pair").replace("groups of p", "group of p") if finding.count == 1 else text
+            lines.append(f"{finding.count:,} {named} ({finding.pictures:,} pictures)")
             for example in finding.examples:
                 rest = f"  ... {len(example) - 4} more" if len(example) > 4 else ""
                 lines.append("    " + "  ".join(example[:4]) + rest)

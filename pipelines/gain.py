@@ -110,7 +110,9 @@ def run_gain(
     if settings.initial is not None:
         identity |= {"initial": _checked_initial(settings)["weights_sha256"]}
     before = read_run(out, KIND)
-    if before is not None:
+    # A run that failed before it had made anything keeps nobody from mending the command.
+    parts = [out / name for name in ("rendered", "systems", "synthetic", "trials")]
+    if before is not None and any(path.is_file() for part in parts for path in part.rglob("*")):
         check_same_run(out, before, identity)
     folds = loaded.folds(settings)
     for _, fold in folds:
@@ -127,6 +129,12 @@ def run_gain(
         notes.append(
             f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
             "test were among what they learnt from cannot be seen here."
+        )
+    once = [arm for arm in arms if any(source.endswith(MEASURED) for source in get_arm(arm).sources)]
+    if once and (settings.test_split or test is not None):
+        notes.append(
+            f"The system of {', '.join(once)} is trained once, whatever the seed, as it sees the same faces: intervals "
+            "do not allow for another training of it."
         )
     if settings.initial is not None:
         notes.append(

@@ -123,7 +123,7 @@ class GainData:
         return digest.hexdigest()
 
     def sha256(self) -> str:
-        """A hash of everything that decides a trial: pictures, labels, people, splits, measures."""
+        """A hash of everything that decides a trial: pictures, labels, people, splits, measures, what is one group."""
         digest = hashlib.sha256(b"" if self.aligned else b"not aligned")
         trains = self.faces, self.pixels, self.blendshapes
         tests = self.tested, self.tested_pixels, self.tested_blendshapes
@@ -131,6 +131,8 @@ class GainData:
             digest.update(pixels.tobytes())
             digest.update(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]].to_json().encode())
             digest.update(b"" if blendshapes is None else blendshapes.tobytes())
+        for groups in (self.groups, self.tested_groups):
+            digest.update(groups.tobytes())
         return digest.hexdigest()
 
 

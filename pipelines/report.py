@@ -18,7 +18,7 @@ import pandas as pd
 from augment.folders import FaceTable, read_faces
 from augment.pictures import encode_png, write_text
 from emoaug import EmoaugError
-from pipelines.arms import get_arm
+from pipelines.arms import REFINED, SIMULATED, get_arm
 from pipelines.outcomes import file_name, keys_of, read_tallies
 from pipelines.plots import curve_plot, difference_plot, recall_plot, score_plot
 from pipelines.trials import trial_name
@@ -179,7 +179,8 @@ def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, kind: str) -> dict
         label, entry = made.table["label"].iat[row], made.table.iloc[row]
         source = places.get(_source_path(faces, made, str(entry.get("source_file"))))
         origin = "source not in the dataset" if source is None else entry.get("source_label") or "unknown"
-        pairs.append(Sample(_picture(partial(_side_by_side, faces, source, made, row)), f"{origin} → {label}"))
+        caption = str(label) if kind in (SIMULATED, REFINED) else f"{origin} → {label}"
+        pairs.append(Sample(_picture(partial(_side_by_side, faces, source, made, row)), caption))
     return {"count": int(offsets[-1]), "pairs": pairs}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from augment.checkpoints import DEFAULT
+from augment.simulation.scenes import SceneSettings
 from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
@@ -92,6 +93,7 @@ class GainSettings:
                 f"{OVERSAMPLE} has nothing to add while every arm draws all classes equally often; with "
                 "--classifier.no-class-balanced the other arms draw all faces equally often"
             )
+        SceneSettings(intensity=self.simulated_intensity)  # raises where it makes no sense
         if self.simulated_per_class < 1:
             raise EmoaugError(f"simulated_per_class is {self.simulated_per_class}; it is 1 or more")
         if len(set(self.label_counts)) != len(self.labels_per_class) or not self.labels_per_class:

@@ -123,7 +123,8 @@ def _lines(path: Path) -> list[str]:
         lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError):
         raise EmoaugError(
-            f'"{path}" is no preset ({", ".join(PRESETS)}), no text file of rules, and no rule like "identity >= 0.9"'
+            f'"{path}" is no preset ({", ".join(PRESETS)}), no text file of rules, and no rule like "identity >= 0.9" '
+            "(>= or <=, one rule an argument)"
         ) from None
     found = [line for line in lines if line]
     if not found:

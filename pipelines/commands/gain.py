@@ -9,9 +9,10 @@ from typing import Annotated
 import tyro
 
 from augment.engines import EngineSettings, open_engine
+from augment.runs import read_run
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
-from pipelines.gain import run_gain
+from pipelines.gain import KIND, run_gain
 from pipelines.report import write_report
 from pipelines.trials import GainSettings
 
@@ -46,6 +47,8 @@ def run(options: Options) -> None:
     with open_engine(options.engine, options.settings.training.device) as engine:
         trials = run_gain(faces, options.out, options.settings, test, engine)
     print(write_report(faces, trials, options.out, options.settings))
+    for note in (read_run(options.out, KIND) or {}).get("notes", []):
+        print(note)
     tested = faces if test is None else test
     unknown = int(tested.table.subject.isna().sum())
     if unknown:

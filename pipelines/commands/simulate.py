@@ -14,6 +14,7 @@ from augment.simulation.scenes import DEFAULT_EXPRESSIONS, SceneSettings
 from augment.simulation.simulate import simulate
 from augment.simulation.simulation_work import SimulateSettings
 from augment.simulation.surroundings import Surroundings
+from emoaug import EmoaugError
 from pipelines.arms import words
 
 
@@ -35,6 +36,10 @@ class Options:
 
 def run(options: Options) -> None:
     """Simulate and say where the result is."""
+    taken = [(options.like, "--like", name) for name in ("yaw", "pitch", "roll", "grey")]
+    for folder, option, name in [*taken, (options.measured, "--measured", "intensity")]:
+        if folder is not None and getattr(options.scenes, name) != getattr(SceneSettings(), name):
+            raise EmoaugError(f"--{name} has no effect with {option}, which takes it from the faces; leave one out")
     source: ExpressionSource | None = None
     expressions = words(options.scenes.expressions)
     if options.measured is not None:

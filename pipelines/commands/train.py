@@ -70,7 +70,7 @@ def run(options: Options) -> None:
         initial=options.initial,
     )
     samples = sorted((options.out / "samples").glob("*.png"))
-    data = options.data if options.conditions == "labels" else "LABELLED"
+    data = options.data if faces.table["label"].notna().any() else "LABELLED"
     print(
         f"{checkpoint}        look: {samples[-1]}   "
         f"use: emoaug generate --data {data} --weights {options.out} --out BIGGER"

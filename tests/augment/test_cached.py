@@ -141,8 +141,8 @@ def test_without_a_folder_it_has_one_of_its_own_in_the_cache(faces, tiny, tmp_pa
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"seed": 1}, "its seed differs"),
-        ({"strength": (0.9, 1.0)}, "its settings differs"),
+        ({"seed": 1}, "differs in seed"),
+        ({"strength": (0.9, 1.0)}, "differs in settings: strength"),
         ({"copies": 0}, "copies is 0"),
         ({"seed": -1}, "seed -1"),
     ],
@@ -155,7 +155,7 @@ def test_another_run_in_the_same_folder_is_refused(faces, tiny, tmp_path, option
 
 def test_other_weights_and_other_pictures_are_refused(faces, tiny, tmp_path):
     CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "cache")
-    with pytest.raises(EmoaugError, match="its weights differs"):
+    with pytest.raises(EmoaugError, match="differs in weights"):
         CachedExpressions(faces, tiny_translator(seed=9).eval(), copies=1, folder=tmp_path / "cache")
     path = faces.samples[3][0]
     PIL.Image.new("RGB", (24, 24)).save(path)

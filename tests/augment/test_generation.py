@@ -428,7 +428,7 @@ def test_bfloat16_is_close_to_float32_and_does_not_mix_with_it(faces, tmp_path):
     for name in table(out).query("is_synthetic")["file_name"]:
         difference = read_picture(out / name).astype(int) - read_picture(tmp_path / "single" / name)
         assert np.abs(difference).mean() < 3
-    with pytest.raises(EmoaugError, match="precision differs"):
+    with pytest.raises(EmoaugError, match="differs in precision"):
         generate(faces, tiny_translator(), plan, out, CPU, {})
 
 

@@ -109,7 +109,7 @@ def test_held_out_real_faces_are_not_learned_from(sides, tmp_path):
 
 def test_a_run_is_not_continued_with_other_faces(sides, run):
     simulated, real = sides
-    with pytest.raises(EmoaugError, match="its real sha256 differs"):
+    with pytest.raises(EmoaugError, match="differs in real sha256"):
         train_refiner(simulated, real.select([0, 1, 2]), run, SMALL, SHORT)
 
 

@@ -29,9 +29,9 @@ def test_a_finished_run_does_nothing_and_another_is_refused(faces, tmp_path, cap
     train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
     assert "finished" in capsys.readouterr().err
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
-    with pytest.raises(EmoaugError, match="training differs"):
+    with pytest.raises(EmoaugError, match="differs in training"):
         train(faces, tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, seed=1))
-    with pytest.raises(EmoaugError, match="data sha256 differs"):
+    with pytest.raises(EmoaugError, match="differs in data sha256"):
         train(faces.select(np.arange(8)), tmp_path / "run", "lssl", SYSTEM, SETTINGS)
     first = weights(tmp_path / "run")
     train(faces, tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, seed=1), restart=True)

@@ -248,7 +248,29 @@ def test_gain_on_another_folder_says_what_the_labels_must_be(capsys, tmp_path):
     code, out, _ = run(capsys, *base, "--test", tmp_path / "other", "--test-labels", "calm=neutral")
     assert code == 0
     assert "unknown for 4 of 4 faces" in out
-    assert "geometry" not in out
+    assert "the arm geometry is left out" in out
+    assert "geometry" not in out.partition("The faces have no blendshapes")[0]
+
+
+def test_what_gain_cannot_do_is_said_before_anything_is_read(capsys, tmp_path):
+    base = ["gain", "--data", tmp_path / "nowhere", "--out", tmp_path / "out"]
+    assert "steps is -5" in mistake(capsys, *base, "--classifier.steps", -5)
+    assert "intensity is 2.0 to 1.0" in mistake(capsys, *base, "--simulated-intensity", 2, 1)
+
+
+def test_a_gain_that_failed_before_it_made_anything_leaves_its_folder_to_others(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3, landmarks=False)
+    base = ["gain", "--data", tmp_path / "faces", "--out", tmp_path / "out", "--folds", 2, "--seeds", 1]
+    base += ["--workers", 1, "--classifier.steps", 2]
+    assert "landmarks" in mistake(capsys, *base, "--arms", "real,lssl")
+    assert run(capsys, *base, "--arms", "real,oversample", "--classifier.no-class-balanced")[0] == 0
+    assert "another run, which differs in settings: arms" in mistake(capsys, *base, "--arms", "real")
+
+
+def test_simulate_refuses_settings_that_the_faces_decide(capsys, tmp_path):
+    base = ["simulate", "--out", tmp_path / "out", "--expressions", "happy"]
+    assert "--grey has no effect with --like" in mistake(capsys, *base, "--like", tmp_path, "--grey", 0)
+    assert "--intensity has no effect" in mistake(capsys, *base, "--measured", tmp_path, "--intensity", 1, 1.4)
 
 
 def test_a_dataset_of_unreadable_pictures_is_one_line(capsys, tmp_path):

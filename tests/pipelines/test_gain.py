@@ -139,7 +139,7 @@ def test_the_number_of_workers_changes_nothing(run, tmp_path):
 
 def test_other_settings_in_the_same_folder_are_refused(run):
     faces, _, out = run
-    with pytest.raises(EmoaugError, match="settings differs"):
+    with pytest.raises(EmoaugError, match=r"differs in settings: seeds \(1, now 2\)"):
         run_gain(faces, out, replace(SETTINGS, seeds=2))
 
 

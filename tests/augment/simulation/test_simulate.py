@@ -153,7 +153,7 @@ def test_measured_expressions_are_shown_as_they_were_measured(tmp_path):
     table = read_faces(tmp_path / "a").table
     assert table.label.tolist() == ["joy", "joy"]
     assert json.loads(table.condition[0]) == {"jawOpen": 0.6}
-    with pytest.raises(EmoaugError, match="expression source differs"):
+    with pytest.raises(EmoaugError, match="differs in expression source"):
         simulate(tmp_path / "a", scenes, small, MeasuredExpressions({"joy": vectors / 2}))
 
 
