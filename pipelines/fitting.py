@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from augment.devices import choose_device, seed_from
+from classifiers.classifier import Classifier
 from classifiers.geometry import GeometrySettings, train_geometry
 from classifiers.training import train_classifier
 from emoaug import EmoaugError
-from pipelines.arms import Arm
+from pipelines.arms import Arm, get_arm
 from pipelines.gain_data import GainData
 from pipelines.recipes import suited_recipe
 from pipelines.splits import Fold
@@ -90,6 +91,33 @@ def choose(
     return Choice(choices[int(np.argmin(losses))], tuple(round(loss, 4) for loss in losses), len(held_out))
 
 
+def most_probable(
+    made: Extra, data: GainData, rows: np.ndarray, share: float, seed: int, settings: GainSettings
+) -> np.ndarray:
+    """Find the synthetic faces that show what they should, as far as some labelled faces tell.
+
+    Args:
+        made: synthetic faces.
+        data: the faces.
+        rows: labelled faces, with which a classifier is trained in the recipe classical.
+        share: how many of each class to take, above 0 to 1.
+        seed: of that classifier.
+        settings: of the run.
+
+    Returns:
+        Their places among the synthetic faces, (n,), in order: of each class those whose label is the most probable.
+    """
+    labels = data.faces.label_indices()[rows]
+    judge = _trained(get_arm("classical"), data, rows, labels, (), {}, seed_from("judge", seed), settings)
+    faces, classes = made
+    certain = _probabilities(judge, faces)[np.arange(len(faces)), classes]
+    kept = []
+    for number in np.unique(classes):
+        own = np.flatnonzero(classes == number)
+        kept.append(own[np.argsort(-certain[own], kind="stable")[: max(1, round(share * len(own)))]])
+    return np.sort(np.concatenate(kept))
+
+
 def fit(
     arm: Arm,
     data: GainData,
@@ -124,28 +152,48 @@ def fit(
         return train_geometry(ours[rows], labels, classes, geometry)(theirs[judged])
     if arm.kind == "sanity":
         labels = np.random.default_rng(seed_from("shuffled", fold.number, seed)).permutation(labels)
-    classifier = train_classifier(
+    # Arms of one fold and seed start from the same weights, so that their difference is the faces'.
+    start = seed_from("classifier", fold.number, seed)
+    classifier = _trained(arm, data, rows, labels, extras, candidate, start, settings)
+    return _probabilities(classifier, (data.tested_pixels if tested else data.pixels)[judged])
+
+
+def _trained(
+    arm: Arm,
+    data: GainData,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    extras: Sequence[Extra],
+    candidate: Candidate,
+    seed: int,
+    settings: GainSettings,
+) -> Classifier:
+    """A classifier trained in an arm's recipe."""
+    own = settings.classifier
+    return train_classifier(
         data.pixels[rows],
         labels,
-        classes,
+        len(data.faces.vocabulary),
         replace(
-            settings.classifier,
+            own,
             recipe=suited_recipe(arm.recipe, data.aligned),
             mixing=arm.mixing,
-            class_balanced=settings.classifier.class_balanced or arm.oversample,
-            learning_rate=candidate["learning_rate"],
+            class_balanced=own.class_balanced or arm.oversample,
+            learning_rate=candidate.get("learning_rate", own.learning_rate),
         ),
-        # Arms of one fold and seed start from the same weights, so that their difference is the faces'.
-        seed=seed_from("classifier", fold.number, seed) % 2**32,
+        seed=seed % 2**32,
         extra=_together(extras),
         extra_share=candidate.get("synthetic_share", 0.0),
         extra_first=settings.synthetic_first,
         device=choose_device(settings.training.device),
         progress=False,
     )
-    pixels = data.tested_pixels if tested else data.pixels
-    parts = np.array_split(judged, len(judged) // 1024 + 1)
-    return np.concatenate([classifier(torch.from_numpy(pixels[part]).float() / 127.5 - 1).numpy() for part in parts])
+
+
+def _probabilities(classifier: Classifier, faces: np.ndarray) -> np.ndarray:
+    """What a classifier says of faces, uint8 (N, 3, S, S): (N, K) float32."""
+    parts = np.array_split(faces, len(faces) // 1024 + 1)
+    return np.concatenate([classifier(torch.from_numpy(part).float() / 127.5 - 1).numpy() for part in parts])
 
 
 def _together(extras: Sequence[Extra]) -> Extra | None:

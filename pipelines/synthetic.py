@@ -30,6 +30,7 @@ from augment.systems import get_system
 from augment.training_run import train
 from emoaug import EmoaugError
 from pipelines.arms import MEASURED, PRETRAINED, REFINED, SIMULATED, uses_unlabelled
+from pipelines.fitting import most_probable
 from pipelines.gain_data import GainData
 from pipelines.leaks import HeldOut, check_lineage, check_pixels
 from pipelines.trials import GainSettings
@@ -105,9 +106,13 @@ def make_synthetic(wanted: SyntheticSet, data: GainData, out: Path, settings: Ga
         _pretrained(wanted, data, out, settings)
     else:
         _translated(wanted, data, size, out, settings)
-    faces = len(read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary))
+    made = read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary)
+    kept = np.arange(len(made))
+    if settings.synthetic_kept < 1 and wanted.source not in (SIMULATED, REFINED):
+        shown = load_faces(made, size), made.label_indices()
+        kept = most_probable(shown, data, wanted.train, settings.synthetic_kept, wanted.seed, settings)
     # The time of a set that was stopped and taken up again is that of its last part.
-    record = {"faces": faces, "seconds": round(time.monotonic() - began, 2)}
+    record = {"faces": len(made), "seconds": round(time.monotonic() - began, 2), "kept": kept.tolist()}
     write_text(wanted.record(out), json.dumps(record) + "\n", parents=False)
 
 
@@ -134,8 +139,9 @@ def read_synthetic(
     pixels = load_faces(made, data.pixels.shape[-1])
     for array in (data.pixels[wanted.validation], data.tested_pixels[wanted.test]):
         check_pixels(pixels, array, str(made.root))
-    seconds = float(read_json(wanted.record(out))["seconds"])
-    return pixels, made.label_indices(), seconds
+    record = read_json(wanted.record(out))
+    kept = np.array(record["kept"], dtype=np.int64)
+    return pixels[kept], made.label_indices()[kept], float(record["seconds"])
 
 
 def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, settings: GainSettings) -> None:

@@ -67,6 +67,18 @@ def test_arms_share_their_synthetic_faces_and_each_counts_what_they_took(run):
         assert seconds.iloc[0] > 0
 
 
+def test_faces_whose_label_is_the_least_probable_are_left_out_of_trials(run, tmp_path):
+    faces, _, _ = run
+    settings = replace(SETTINGS, arms=("lssl", "simulated+lssl"), synthetic_kept=0.5, simulated_per_class=2)
+    trials = run_gain(faces, tmp_path / "out", settings)
+    assert (trials[trials.arm == "lssl"].synthetic_faces == 4).all()
+    # Rendered faces show what they were rendered to show.
+    assert (trials[trials.arm == "simulated+lssl"].synthetic_faces == 8).all()
+    folder = tmp_path / "out" / "synthetic" / "fold0-seed0-all-lssl"
+    kept = json.loads(folder.with_suffix(".json").read_text())["kept"]
+    assert sorted(read_faces(folder).table.label.iloc[kept]) == ["happy"] * 2 + ["neutral"] * 2
+
+
 def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):
     faces, _, _ = run
     settings = replace(
