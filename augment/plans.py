@@ -29,6 +29,8 @@ class PlanSettings:
     policy: Policy = "balance"
     """balance: each class up to the biggest class's real count; multiply: `factor` synthetic faces for each real one;
     per-class: `count` synthetic faces in each class."""
+    targets: tuple[str, ...] = ()
+    """Expressions to make, such as the rare ones; by default all that the dataset and the weights have in common."""
     factor: float = 1.0
     """Synthetic faces for each real one of the class, for the policy multiply."""
     count: int = 500
@@ -73,7 +75,7 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
         Rows are sorted by target in the order of `condition_names`.
 
     Raises:
-        EmoaugError: an unknown label, or a class that has no possible source.
+        EmoaugError: an unknown label or target, or a class that has no possible source.
     """
     table = faces.table
     labels = table["label"].to_numpy(dtype=object)
@@ -214,13 +216,17 @@ def subject_codes(table: pd.DataFrame) -> np.ndarray:
 
 
 def wanted_counts(real: Mapping[str, int], condition_names: tuple[str, ...], settings: PlanSettings) -> dict[str, int]:
-    """Synthetic faces to make of each class, from the counts of its real ones."""
+    """Synthetic faces to make of each class that is a target, from the counts of its real ones."""
+    unknown = [name for name in settings.targets if name not in condition_names]
+    if unknown:
+        raise EmoaugError(f"targets name {', '.join(unknown)}; what can be made here is {', '.join(condition_names)}")
+    targets = [name for name in condition_names if not settings.targets or name in settings.targets]
     if settings.policy == "per-class":
-        return {name: settings.count for name in condition_names}
+        return {name: settings.count for name in targets}
     if settings.policy == "multiply":
-        return {name: int(np.floor(settings.factor * real.get(name, 0) + 0.5)) for name in condition_names}
+        return {name: int(np.floor(settings.factor * real.get(name, 0) + 0.5)) for name in targets}
     biggest = max(real.values(), default=0)
-    return {name: biggest - real.get(name, 0) for name in condition_names}
+    return {name: biggest - real.get(name, 0) for name in targets}
 
 
 def _others(sources: np.ndarray, labels: np.ndarray, target: str, count: int) -> np.ndarray:

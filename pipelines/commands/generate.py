@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from augment.intensities import IntensityScale
 from augment.plans import PlanSettings
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
+from pipelines.arms import words
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 from pipelines.judges import JudgeSettings, score_and_filter
 
@@ -61,7 +62,8 @@ def run(options: Options) -> None:
     if len(faces.vocabulary) > 1:
         # Weights from elsewhere may know more; --vocabulary asks for it.
         learned = tuple(name for name in learned if name in faces.vocabulary)
-    plan = suitable_plan(faces, translator, learned, options.plan, scale, options.exemplars)
+    settings = replace(options.plan, targets=tuple(words(options.plan.targets)))
+    plan = suitable_plan(faces, translator, learned, settings, scale, options.exemplars)
     provenance = {"data": str(faces.root), "weights": str(options.weights)}
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))

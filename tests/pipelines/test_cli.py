@@ -321,6 +321,17 @@ def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     assert victim.name in out
 
 
+def test_generate_makes_the_expressions_that_are_asked_for(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    made = ["--data", tmp_path / "faces", "--weights", "default", "--policy", "per-class", "--count", 3]
+    made += ["--vocabulary", "neutral,happy,sad,angry", "--include-real", "no"]
+    assert run(capsys, "generate", *made, "--out", tmp_path / "some", "--targets", "sad,happy")[0] == 0
+    assert read_faces(tmp_path / "some").table.label.value_counts().to_dict() == {"happy": 3, "sad": 3}
+    wrong = mistake(capsys, "generate", *made, "--out", tmp_path / "none", "--targets", "surprise", "sad")
+    assert "targets name surprise; what can be made here is neutral, happy, sad, angry" in wrong
+    assert not (tmp_path / "none").exists()
+
+
 def test_measured_conditions_from_unlabelled_faces_to_a_bigger_labelled_dataset(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=4)
     unlabelled = read_faces(tmp_path / "faces")
