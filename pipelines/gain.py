@@ -128,7 +128,7 @@ def run_gain(
     if any(PRETRAINED in get_arm(name).sources for name in arms):
         notes.append(
             f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
-            "test were among what they learnt from cannot be seen here."
+            "test were among what they learnt from cannot be seen here beyond their people's names."
         )
     once = [arm for arm in arms if any(source.endswith(MEASURED) for source in get_arm(arm).sources)]
     if once and (settings.test_split or test is not None):
