@@ -27,7 +27,7 @@ from augment.runs import LOCK, Hold, check_same_run, locked, read_json, read_run
 from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
 from emoaug import EmoaugError, __version__
-from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, get_arm
+from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, SIMULATED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit
 from pipelines.gain_data import GainData
@@ -250,6 +250,10 @@ class _Job:
         def wanted(source: str, train: np.ndarray, unlabelled: np.ndarray, held_out: np.ndarray) -> SyntheticSet:
             what = f"{source}-tuning" if len(held_out) else source
             name = trial_name(trial.fold.number, trial.seed, trial.labels, what)
+            if source == SIMULATED and self.settings.simulated_expressions == "prototypes":
+                # Rendered from the seed and the names of the classes alone, so that trials of one seed share them.
+                shown = np.unique(self.data.faces.label_indices()[train])
+                name = f"seed{trial.seed}-{'-'.join(map(str, shown))}-{source}"
             return SyntheticSet(name, source, trial.seed, train, unlabelled, held_out, trial.fold.test)
 
         whole = [wanted(source, rows, rest, none) for source in trial.arm.sources]

@@ -165,7 +165,10 @@ def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, kind: str) -> dict
     Returns:
         count: synthetic faces drawn from; pairs: samples, the source left and the synthetic face right.
     """
-    names = (trial_name(key.fold, key.seed, key.labels, kind) for key in keys_of(trials))
+    names = [trial_name(key.fold, key.seed, key.labels, kind) for key in keys_of(trials)]
+    if kind == SIMULATED:
+        # Trials of one seed may share them.
+        names = sorted(path.name for path in (out / "synthetic").glob(f"*-{SIMULATED}"))
     tables = []
     for folder in (out / "synthetic" / name for name in dict.fromkeys(names)):
         if (folder / "metadata.csv").is_file():

@@ -89,6 +89,9 @@ def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):
     )
     trials = run_gain(faces, tmp_path / "out", settings)
     assert (trials.synthetic_faces == 4).all()
+    # Trials of one seed and the same classes share the rendered faces, whatever the fold.
+    assert [path.name for path in (tmp_path / "out" / "synthetic").glob("*-simulated")] == ["seed0-0-1-simulated"]
+    assert (trials[trials.arm == "simulated"].synthetic_faces == 4).all()
     refined = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-2-refined")
     rendered = read_faces(tmp_path / "out" / "rendered" / "fold0-seed0-2-refined")
     assert sorted(refined.table.source_file) == sorted(rendered.table.file_name)
