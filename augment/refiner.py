@@ -54,13 +54,13 @@ class RefinerSettings:
     """Steps between two penalties; the weight is multiplied by it."""
     adversarial_weight: float = 1.0
     """Weight of looking like the wanted domain."""
-    attribute_weight: float = 0.5
+    attribute_weight: float = 2.0
     """Weight of the expression that the critic reads off the result."""
     bidirectional_weight: float = 1.0
     """Weight of coming back to the same face from the other domain."""
     identity_weight: float = 0.3
     """Weight of the distance between source and result."""
-    heat_weight: float = 5.0
+    heat_weight: float = 10.0
     """Weight of the landmarks staying where they are."""
     self_regularisation_weight: float = 0.5
     """Weight of the distance to the source, free of light and contrast: both are the camera's, not the face's."""
