@@ -72,13 +72,16 @@ def test_ctrl_c_waits_until_a_process_is_started_though_another_thread_may_take_
 
     other = threading.Thread(target=over.wait)
     other.start()
+    # Where the tests run in the background of a shell, Ctrl-C is switched off.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             start()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
+        signal.signal(signal.SIGINT, before)
         over.set()
     assert finished
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("ahead", [1, 7, 100])
