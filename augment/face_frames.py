@@ -71,14 +71,14 @@ class Aligned(NamedTuple):
         """The picture (1, C, H, W) with `made` (1, C, size, size) where the face was."""
         height, width = pictures.shape[-2:]
         size = made.shape[-1]
-        matrix = torch.from_numpy(align_matrix(self.landmarks, size)).float().to(made.device)
+        placed = align_matrix(self.landmarks, size)
+        # Where the face is smaller than the frame, the frame's pixels are averaged: sampling alone would skip some.
+        side = min(size, max(1, round(size / float(np.sqrt(abs(np.linalg.det(placed[:, :2])))))))
+        matrix = torch.from_numpy(placed).float().to(made.device)
         x = torch.arange(width, device=made.device) + 0.5
         y = torch.arange(height, device=made.device) + 0.5
         pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
         grid = ((pixels @ matrix[:, :2].T + matrix[:, 2]) * (2 / size) - 1)[None]
-
-        # Where the face is smaller than the frame, the frame's pixels are averaged: sampling alone would skip some.
-        side = min(size, max(1, round(size / float(matrix[:, :2].det().abs().sqrt()))))
 
         def spread(frame: Tensor) -> Tensor:
             frame = F.interpolate(frame, size=(side, side), mode="area") if side < size else frame

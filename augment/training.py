@@ -246,8 +246,8 @@ class Trainer:
             trim_log(self.out / "log.jsonl", self.step)
         if (self.out / "checkpoint" / CONFIG).exists():
             # A run that was killed after its last step takes no more, whose time could be measured.
-            before = read_config(self.out / "checkpoint")["extra"]
-            self.extra |= {name: before[name] for name in ("seconds_per_step",) if name in before}
+            pace = read_config(self.out / "checkpoint")["extra"].get("seconds_per_step")
+            self.extra |= {} if pace is None else {"seconds_per_step": pace}
 
     def _save(self) -> None:
         if not self.average.is_finite():

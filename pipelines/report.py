@@ -163,13 +163,14 @@ def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, kind: str) -> dict
     """Draw synthetic faces of one kind at random over all trials, each beside its source.
 
     Returns:
-        count: synthetic faces drawn from; pairs: samples, the source left and the synthetic face right.
+        count: synthetic faces drawn from; pairs: samples, the source left and the synthetic face right;
+        rendered: whether there are no sources, the people being rendered.
     """
     names = [trial_name(key.fold, key.seed, key.labels, kind) for key in keys_of(trials)]
     if kind == SIMULATED:
         # Trials of one seed may share them.
         names = sorted(path.name for path in (out / "synthetic").glob(f"*-{SIMULATED}"))
-    tables = []
+    tables, rendered = [], kind in (SIMULATED, REFINED)
     for folder in (out / "synthetic" / name for name in dict.fromkeys(names)):
         if (folder / "metadata.csv").is_file():
             tables.append(read_faces(folder, vocabulary=faces.vocabulary))
@@ -182,9 +183,9 @@ def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, kind: str) -> dict
         label, entry = made.table["label"].iat[row], made.table.iloc[row]
         source = places.get(_source_path(faces, made, str(entry.get("source_file"))))
         origin = "source not in the dataset" if source is None else entry.get("source_label") or "unknown"
-        caption = str(label) if kind in (SIMULATED, REFINED) else f"{origin} → {label}"
+        caption = str(label) if rendered else f"{origin} → {label}"
         pairs.append(Sample(_picture(partial(_side_by_side, faces, source, made, row)), caption))
-    return {"count": int(offsets[-1]), "pairs": pairs}
+    return {"count": int(offsets[-1]), "pairs": pairs, "rendered": rendered}
 
 
 def _source_path(faces: FaceTable, made: FaceTable, written: str) -> Path:

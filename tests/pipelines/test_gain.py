@@ -20,7 +20,7 @@ from emoaug import EmoaugError
 from pipelines import gain_data
 from pipelines.gain import possible_arms, run_gain
 from pipelines.gain_data import GainData
-from pipelines.leaks import HeldOut, check_lineage
+from pipelines.leaks import HeldOut, check_lineage, check_pixels
 from pipelines.report import write_report
 from pipelines.splits import Fold
 from pipelines.trials import GainSettings
@@ -274,6 +274,13 @@ def copied(run, tmp_path):
     rows = np.load(out / "trials" / f"{name}.npz")["rows"]
     (tmp_path / "out" / "trials" / f"{name}.json").unlink()
     return faces, tmp_path / "out", name, rows
+
+
+def test_a_mirrored_test_face_is_refused_as_well():
+    faces = np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8)
+    check_pixels(faces[:2], faces[2:], "trained")
+    with pytest.raises(EmoaugError, match="1 of 2 faces have the very pixels"):
+        check_pixels(faces[:2], faces[:1, ..., ::-1], "trained")
 
 
 def test_a_test_face_among_the_synthetic_faces_is_refused(run, tmp_path):
