@@ -118,29 +118,7 @@ def run_gain(
     for _, fold in folds:
         check_fold(fold, loaded)
     arms, left_out = possible_arms(settings, loaded, [fold for _, fold in folds])
-    notes = [*loaded.notes, *left_out]
-    if not loaded.aligned:
-        notes.append(
-            "The faces are not aligned, so the recipe classical moves them four times as far as it would aligned ones; "
-            "classifiers need fewer labels for faces from emoaug align."
-        )
-    notes += filter(None, [loaded.left_out(folds[0][1], settings)])
-    if any(PRETRAINED in get_arm(name).sources for name in arms):
-        notes.append(
-            f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
-            "test were among what they learnt from cannot be seen here beyond their people's names."
-        )
-    once = [arm for arm in arms if any(source.endswith(MEASURED) for source in get_arm(arm).sources)]
-    if once and (settings.test_split or test is not None):
-        notes.append(
-            f"The system of {', '.join(once)} is trained once, whatever the seed, as it sees the same faces: intervals "
-            "do not allow for another training of it."
-        )
-    if settings.initial is not None:
-        notes.append(
-            f"Systems of their kind begin with weights ({settings.initial}) that were trained elsewhere: whether faces "
-            "that test were among what they learnt from cannot be seen here beyond their people's names."
-        )
+    notes = [*loaded.notes, *left_out, *_notes(settings, loaded, arms, folds[0][1], test is not None)]
     trials = [
         Trial(get_arm(name), fold, seed, labels)
         for labels in settings.label_counts
@@ -201,6 +179,34 @@ def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.D
             | {"settings": json.dumps(row["choice"]["settings"])}
         )
     return pd.DataFrame(flat)
+
+
+def _notes(settings: GainSettings, data: GainData, arms: Sequence[str], fold: Fold, elsewhere: bool) -> list[str]:
+    """What a reader of the result should know, a sentence each; `elsewhere` is whether another dataset tests."""
+    notes = []
+    if not data.aligned:
+        notes.append(
+            "The faces are not aligned, so the recipe classical moves them four times as far as it would aligned ones; "
+            "classifiers need fewer labels for faces from emoaug align."
+        )
+    notes += filter(None, [data.left_out(fold, settings)])
+    if any(PRETRAINED in get_arm(name).sources for name in arms):
+        notes.append(
+            f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
+            "test were among what they learnt from cannot be seen here beyond their people's names."
+        )
+    once = [arm for arm in arms if any(source.endswith(MEASURED) for source in get_arm(arm).sources)]
+    if once and (settings.test_split or elsewhere):
+        notes.append(
+            f"The system of {', '.join(once)} is trained once, whatever the seed, as it sees the same faces: intervals "
+            "do not allow for another training of it."
+        )
+    if settings.initial is not None:
+        notes.append(
+            f"Systems of their kind begin with weights ({settings.initial}) that were trained elsewhere: whether faces "
+            "that test were among what they learnt from cannot be seen here beyond their people's names."
+        )
+    return notes
 
 
 def _checked_initial(settings: GainSettings) -> dict[str, Any]:

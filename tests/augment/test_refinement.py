@@ -79,6 +79,7 @@ def test_a_batch_asks_every_face_for_the_other_domain(sides):
 def test_a_refined_folder_has_every_face_under_its_label_and_person(sides, run, tmp_path):
     simulated, _ = sides
     summary = refine(simulated, run, tmp_path / "out", GenerateSettings(device="cpu"), {})
+    assert "not taken over" not in str(summary)
     refined = read_faces(tmp_path / "out")
     assert summary.made == len(simulated) == len(refined)
     merged = refined.table.merge(simulated.table, left_on="source_file", right_on="file_name")
