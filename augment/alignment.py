@@ -171,7 +171,7 @@ def _align_parts(
     ]
     waiting = sum(len(task.targets) for task in tasks)
     rejected = 0
-    with tqdm(total=len(source), initial=len(source) - waiting, desc="aligning", unit="face", disable=None) as bar:
+    with tqdm(total=len(source), initial=len(source) - waiting, desc="aligning", unit="face") as bar:
 
         def noted(task: Task, part: Part) -> None:
             nonlocal rejected

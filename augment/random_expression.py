@@ -14,12 +14,11 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2.functional import is_pure_tensor, pil_to_tensor, to_pil_image
 
 from augment.checkpoints import DEFAULT
-from augment.devices import Precision
+from augment.devices import Precision, one_thread
 from augment.expression_targets import Change, Targets
 from augment.expression_transform import ExpressionTransform
 from augment.face_frames import Aligned, Square, find_face, middle_square
 from augment.label_entries import LabelsGetter, find_label
-from augment.shared_translator import one_thread
 from augment.systems.base import Translator
 from emoaug import EmoaugError
 

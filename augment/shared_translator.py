@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -145,20 +143,6 @@ class SharedTranslator:
         # Out of inference mode, because autograd refuses to keep what was made within.
         with torch.no_grad():
             return (made.float() * 0.5 + 0.5).clamp(0, 1)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, as DataLoader workers do: how sums are split over threads changes their last bits."""
-    before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # The processor's abilities are asked for once, not for every face.

@@ -148,7 +148,7 @@ def ramps(
     known = translator.condition_names
     levels = np.linspace(0, 1, options.levels)
     rows, sheet, captions = [], [], []
-    for name in tqdm(options.ask or tuple(n for n in known if n != "neutral"), desc="asked", disable=None):
+    for name in tqdm(options.ask or tuple(n for n in known if n != "neutral"), desc="asked"):
         with torch.inference_mode():
             made = [translator.translate(pixels, ask_for(translator, own, name, float(level))) for level in levels]
         pictures = [to_pictures(faces) for faces in made]

@@ -126,7 +126,7 @@ class _Looker:
         asked = np.zeros((len(scenes), len(BLENDSHAPE_NAMES)), np.float32)
         scores = np.full_like(asked, np.nan)
         each = settings.per_subject
-        for start in tqdm(range(0, len(scenes), each), desc="witnessed", unit="person", disable=None):
+        for start in tqdm(range(0, len(scenes), each), desc="witnessed", unit="person"):
             began = time.process_time()
             with torch.inference_mode():
                 taken = take_pictures(self.model, scenes[start : start + each], settings, self.size)

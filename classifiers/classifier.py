@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -71,6 +73,11 @@ class Classifier:
             return (straight + self.network(part.flip(-1)).float().softmax(dim=1)) / 2 if flip else straight
 
         return self._in_batches(probabilities, faces, batch_size, self.classes)
+
+    def of_pictures(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What `__call__` says of uint8 RGB faces (N, 3, H, W), a part of which is in memory as floats at a time."""
+        parts = np.array_split(pixels, len(pixels) // 1024 + 1)
+        return np.concatenate([self(torch.from_numpy(part).float() / 127.5 - 1).cpu().numpy() for part in parts])
 
     def features(self, faces: Tensor, batch_size: int = 256) -> Tensor:
         """Pooled features before the last layer, (N, ``network.feature_count``), float32, of faces as in `__call__`."""

@@ -1,6 +1,7 @@
 """Train one expression classifier in a fixed number of steps; the same seed gives the same classifier on a CPU."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -185,7 +186,9 @@ def _fit(
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / settings.steps, settings))
     network.train()
-    with tqdm(total=settings.steps, desc="classifier", disable=not progress, leave=False) as bar:
+    # tqdm itself looks at the variable only where nothing is said here.
+    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    with tqdm(total=settings.steps, desc="classifier", disable=hidden, leave=False) as bar:
         for step in range(settings.steps):
             picked = [next(batch) for batch in batches]
             chosen = [(x[index], y[index]) for (x, y), index in zip(sources, picked, strict=True)]

@@ -103,7 +103,9 @@ def audit(faces: FaceTable, progress: bool = True) -> Audit:
         return (picture.shape[1], picture.shape[0]), is_grey(picture), fingerprint(picture)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = tqdm(pool.map(look, range(len(faces))), "reading", len(faces), unit="pic", disable=not progress)
+        # tqdm itself looks at the variable only where nothing is said here.
+        hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
+        bar = tqdm(pool.map(look, range(len(faces))), "reading", len(faces), unit="pic", disable=hidden)
         looks = list(bar)
     good = [i for i, result in enumerate(looks) if not isinstance(result, str)]
     unreadable = [(str(faces.table["file_name"].iat[i]), r) for i, r in enumerate(looks) if isinstance(r, str)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from augment.devices import choose_device, seed_from
 from classifiers.classifier import Classifier
@@ -110,7 +109,7 @@ def most_probable(
     labels = data.faces.label_indices()[rows]
     judge = _trained(get_arm("classical"), data, rows, labels, (), {}, seed_from("judge", seed), settings)
     faces, classes = made
-    certain = _probabilities(judge, faces)[np.arange(len(faces)), classes]
+    certain = judge.of_pictures(faces)[np.arange(len(faces)), classes]
     kept = []
     for number in np.unique(classes):
         own = np.flatnonzero(classes == number)
@@ -155,7 +154,7 @@ def fit(
     # Arms of one fold and seed start from the same weights, so that their difference is the faces'.
     start = seed_from("classifier", fold.number, seed)
     classifier = _trained(arm, data, rows, labels, extras, candidate, start, settings)
-    return _probabilities(classifier, (data.tested_pixels if tested else data.pixels)[judged])
+    return classifier.of_pictures((data.tested_pixels if tested else data.pixels)[judged])
 
 
 def _trained(
@@ -188,12 +187,6 @@ def _trained(
         device=choose_device(settings.training.device),
         progress=False,
     )
-
-
-def _probabilities(classifier: Classifier, faces: np.ndarray) -> np.ndarray:
-    """What a classifier says of faces, uint8 (N, 3, S, S): (N, K) float32."""
-    parts = np.array_split(faces, len(faces) // 1024 + 1)
-    return np.concatenate([classifier(torch.from_numpy(part).float() / 127.5 - 1).numpy() for part in parts])
 
 
 def _together(extras: Sequence[Extra]) -> Extra | None:

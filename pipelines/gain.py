@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -338,7 +339,9 @@ def _run_all(
     Networks this small gain little from a second thread, and one thread always gives the same numbers.
     """
     one_card = engine is None and choose_device(job.settings.training.device) != "cpu"
-    with tqdm(total=count, initial=count - len(tasks), desc=name, disable=not count) as bar:
+    # tqdm itself looks at the variable only where nothing is said here.
+    hidden = not count or bool(os.environ.get("TQDM_DISABLE"))
+    with tqdm(total=count, initial=count - len(tasks), desc=name, disable=hidden) as bar:
 
         def noted(_: Any, __: None) -> None:
             hold.check()

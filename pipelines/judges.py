@@ -96,8 +96,7 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
                 judge.save(folder)
             judges.append(judge)
             own = np.flatnonzero(folds == number)
-            for part in np.array_split(own, len(own) // 1024 + 1):
-                probabilities[part] = judge(torch.from_numpy(pixels[part]).float() / 127.5 - 1).cpu().numpy()
+            probabilities[own] = judge.of_pictures(pixels[own])
     return Jury(tuple(judges), folds, balanced_accuracy(probabilities, labels), json.dumps(identity))
 
 

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,6 +36,13 @@ def test_a_face_and_its_mirror_image_get_the_same_probabilities() -> None:
     judge = classifier()
     torch.testing.assert_close(judge(faces()), judge(faces().flip(-1)))
     assert not torch.allclose(judge(faces(), flip=False), judge(faces().flip(-1), flip=False))
+
+
+@pytest.mark.parametrize("count", [0, 1030])
+def test_pictures_are_asked_as_their_floats_are(count) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
+    wanted = classifier()(torch.from_numpy(pixels) / 255.0 * 2 - 1)
+    np.testing.assert_allclose(classifier().of_pictures(pixels), wanted.numpy(), atol=1e-5)
 
 
 def test_no_faces_give_no_probabilities() -> None:

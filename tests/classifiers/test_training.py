@@ -35,6 +35,13 @@ def same_weights(first: Classifier, second: Classifier) -> bool:
     return all(torch.equal(value, weights(second)[name]) for name, value in weights(first).items())
 
 
+@pytest.mark.parametrize("quiet", ["", "1"])
+def test_the_bar_can_be_switched_off(quiet, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", quiet)
+    train_classifier(*toy_faces(), 3, QUICK)
+    assert ("classifier" in capsys.readouterr().err) == (not quiet)
+
+
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_it_learns_what_is_easy_to_see(schedule, precision) -> None:
