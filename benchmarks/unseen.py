@@ -1,14 +1,16 @@
-"""How a checkpoint fares on a dataset that it was not trained on, such as the package's own weights on your faces.
+"""How checkpoints fare on a dataset that they were not trained on, such as the package's own weights on your faces.
 
 Trains a judge on the dataset's real training faces, asks its neutral test faces for every other expression, and prints
 for each: the share that the judge sees as asked, what it says of the faces as they were, and the share that MediaPipe
-still finds. Beside it stands how often the judge is right on real test faces of that expression: more cannot be asked.
-Where the dataset names its people, an embedding that learnt from those of the training faces says how like its source a
-result is, beside how like each other two real pictures of one person with different expressions are, and of two people.
-Writes a sheet and the numbers as JSON.
+still finds. Several checkpoints are asked the same faces and seen by the same judge. Beside it stands how often the
+judge is right on real test faces of that expression: more cannot be asked. Where the dataset names its people, an
+embedding that learnt from those of the training faces says how like its source a result is, beside how like each other
+two real pictures of one person with different expressions are, and of two people. Writes a sheet and the numbers as
+JSON.
 
     python -m benchmarks.unseen --data fer-aligned/ --out runs/unseen
     python -m benchmarks.unseen --data cmu-aligned/ --out runs/unseen --hold-out 8
+    python -m benchmarks.unseen --data fer-aligned/ --out runs/unseen --weights runs/lssl runs/reggan --people aligned/
 """
 
 from __future__ import annotations
@@ -44,8 +46,10 @@ class Options:
     """Folder of aligned faces with the splits train and test, or with subjects."""
     out: Path
     """Folder for the sheet and the numbers."""
-    weights: Path = Path(DEFAULT)
-    """The checkpoint; by default the package's own."""
+    weights: tuple[Path, ...] = (Path(DEFAULT),)
+    """Checkpoints of one size; by default the package's own."""
+    people: Path | None = None
+    """Folder of aligned faces whose people teach the embedding, where the dataset does not name its own."""
     hold_out: int = 0
     """People whose faces are the test faces, all others' being the training faces; 0 takes the dataset's splits."""
     source: str = "neutral"
@@ -60,7 +64,10 @@ class Options:
 
 def measure(options: Options) -> dict[str, Any]:
     """All figures, and the sheet."""
-    translator = load_translator(options.weights)
+    systems = {str(path): load_translator(path) for path in options.weights}
+    size, *others = sorted({translator.size for translator in systems.values()})
+    if others:
+        raise EmoaugError(f"checkpoints are of faces of {size} and {others[0]} pixels; measure these one by one")
     faces = read_faces(options.data)
     if options.hold_out:
         faces = hold_out(faces, options.hold_out, options.seed)
@@ -70,39 +77,45 @@ def measure(options: Options) -> dict[str, Any]:
         raise EmoaugError(
             f"{options.data} has {len(train)} training and {len(test)} test faces; both are needed, or --hold-out"
         )
-    size, names = translator.size, faces.vocabulary
+    names = faces.vocabulary
     settings, learnt = ClassifierSettings(steps=options.judge_steps), load_faces(train, size)
     judge = train_classifier(learnt, train.label_indices(), len(names), settings, options.seed)
-    people = recognise(train, learnt, test, size, options.seed)
+    teachers = train if options.people is None else read_faces(options.people)
+    shown = learnt if options.people is None else load_faces(teachers, size)
+    people = recognise(teachers, shown, test, size, options.seed)
     sources = np.flatnonzero((test.table.label == options.source).to_numpy())
     chosen = np.random.default_rng(options.seed).permutation(sources)[: options.faces]
     pixels = torch.from_numpy(load_faces(test.select(chosen), size)).float() / 127.5 - 1
     before, landmarker = judge(pixels).argmax(1), FaceLandmarker()
-    rows, columns = [], [to_pictures(pixels[:12])]
-    targets = [name for name in translator.condition_names if name in names and name != options.source]
-    for target in targets:
-        wanted = names.index(target)
-        condition = translator.condition([target])
-        with torch.inference_mode():
-            parts = [translator.translate(part, condition.expand(len(part), -1)) for part in pixels.split(50)]
-        result = torch.cat(parts)
-        real = test.select((test.table.label == target).to_numpy())
-        right = judge(torch.from_numpy(load_faces(real, size)).float() / 127.5 - 1).argmax(1) == wanted
-        found = [landmarker.detect(picture) is not None for picture in to_pictures(result[:100])]
-        rows.append(
-            {
-                "target": target,
-                "faces": len(pixels),
-                "hit_rate": float((judge(result).argmax(1) == wanted).float().mean()),
-                "called_so_before": float((before == wanted).float().mean()),
-                "judge_right_on_real": float(right.float().mean()),
-                "found_by_mediapipe": float(np.mean(found)),
-                "mean_change": float((result - pixels).abs().mean()),
-                "identity": people.likeness(pixels, result),
-            }
-        )
-        columns.append(to_pictures(result[:12]))
-    sheet = contact_sheet([list(row) for row in zip(*columns, strict=True)], [""] * 12, [options.source, *targets])
+    rows, columns, headings = [], [to_pictures(pixels[:12])], [options.source]
+    for wanted, target in enumerate(names):
+        asked = {name: system for name, system in systems.items() if target in system.condition_names}
+        if target == options.source or not asked:
+            continue
+        real = load_faces(test.select((test.table.label == target).to_numpy()), size)
+        right = float((judge.of_pictures(real).argmax(1) == wanted).mean()) if len(real) else None
+        for name, system in asked.items():
+            condition = system.condition([target])
+            with torch.inference_mode():
+                parts = [system.translate(part, condition.expand(len(part), -1)) for part in pixels.split(50)]
+            result = torch.cat(parts)
+            found = [landmarker.detect(picture) is not None for picture in to_pictures(result[:100])]
+            rows.append(
+                {
+                    "target": target,
+                    "weights": name,
+                    "faces": len(pixels),
+                    "hit_rate": float((judge(result).argmax(1) == wanted).float().mean()),
+                    "called_so_before": float((before == wanted).float().mean()),
+                    "judge_right_on_real": right,
+                    "found_by_mediapipe": float(np.mean(found)),
+                    "mean_change": float((result - pixels).abs().mean()),
+                    "identity": people.likeness(pixels, result),
+                }
+            )
+            columns.append(to_pictures(result[:12]))
+            headings.append(target if len(systems) == 1 else f"{target}, {system.name}")
+    sheet = contact_sheet([list(row) for row in zip(*columns, strict=True)], [""] * len(columns[0]), headings)
     write_bytes(options.out / "sheet.png", encode_png(sheet))
     return {"rows": rows, "identity_of_real": None if people.real is None else asdict(people.real), "note": people.note}
 

@@ -1,12 +1,19 @@
 """Faces of people whom the checkpoint never saw: who is asked, and whether results are still the same person."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from augment.checkpoints import DEFAULT
 from augment.folders import load_faces, read_faces
 from augment.models import MODELS_VARIABLE
+from augment.systems.reggan import RegGANSettings
+from augment.training import TrainingSettings
+from augment.training_run import train
 from benchmarks.held_out import hold_out
 from benchmarks.unseen import Options, measure, recognise
 from tests.augment.drawn_face import model_path
@@ -50,6 +57,17 @@ def test_people_of_one_expression_each_still_say_how_like_its_source_a_result_is
     assert people.real is None
     assert people.embedding is not None
     assert "no test person shows two expressions" in people.note
+
+
+def test_checkpoints_are_compared_on_the_same_faces(sides, tmp_path, monkeypatch):
+    monkeypatch.setenv(MODELS_VARIABLE, str(model_path().parent))
+    trained = train(sides[0], tmp_path / "run", "reggan", RegGANSettings(), TrainingSettings(steps=1, batch_size=2))
+    weights, options = (Path(DEFAULT), trained), Options(sides[0].root, tmp_path, hold_out=4, judge_steps=2)
+    found = measure(replace(options, weights=weights, people=sides[0].root))
+    assert [row["weights"] for row in found["rows"]] == [str(path) for path in weights]
+    # What the first says does not depend on the second, nor on who teaches the embedding where that is the same people.
+    assert found["rows"][0]["hit_rate"] == measure(options)["rows"][0]["hit_rate"]
+    assert found["rows"][0]["mean_change"] != found["rows"][1]["mean_change"]
 
 
 def test_held_out_people_are_asked_by_the_packages_own_weights(sides, tmp_path, monkeypatch):
