@@ -25,6 +25,7 @@ from augment.runs import Hold
 from augment.samples import sample_sheet
 from augment.systems import Batch, Phase, Progress, Translator
 from augment.training_data import TrainingFaces
+from augment.training_log import doubt
 from augment.training_state import load_state, save_state, share_state, trim_log
 from augment.weight_average import WeightAverage
 from emoaug import EmoaugError
@@ -178,10 +179,10 @@ class Trainer:
                 if saves:
                     self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
                     self._save()
-            if self.writes and self.step > first and values.get("change", 1.0) < 0.005:
+            reason = doubt(self.out / "log.jsonl", self.translator.condition_names) if self.writes else None
+            if reason is not None and self.step > first:
                 bar.write(
-                    f"{self.out}: the faces hardly change ({values['change']:.4f} on average, of a range of 2); "
-                    "look at the samples before using them. More --steps may help",
+                    f"{self.out}: {reason}; look at the samples before using them. More --steps may help",
                     file=sys.stderr,
                 )
         self._save_checkpoint()

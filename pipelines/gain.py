@@ -25,6 +25,7 @@ from augment.devices import choose_device, one_thread
 from augment.folders import FaceTable, read_faces
 from augment.pictures import write_bytes, write_text
 from augment.runs import LOCK, Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
+from augment.training_log import doubt
 from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
 from emoaug import EmoaugError, __version__
@@ -154,7 +155,7 @@ def run_gain(
             _run_all("synthetic faces", _make_set, todo, len(sets), job, hold, engine)
             _run_all("gain trials", _run_trial, waiting, len(trials), job, hold, engine)
             hold.check([f"trials/{_result(out, trial).name}" for trial in waiting])
-            write_run(out, KIND, run | {"finished": True})
+            write_run(out, KIND, run | {"finished": True, "notes": [*notes, *_doubts(trials, job)]})
         rows = [read_json(_result(out, trial)) for trial in trials]
     return trial_table(rows, loaded.faces.vocabulary)
 
@@ -208,6 +209,22 @@ def _notes(settings: GainSettings, data: GainData, arms: Sequence[str], fold: Fo
             "that test were among what they learnt from cannot be seen here beyond their people's names."
         )
     return notes
+
+
+def _doubts(trials: Sequence[Trial], job: _Job) -> list[str]:
+    """Which trainings of systems ended in a doubt of what they make, a sentence for each system."""
+    names, sentences = job.data.faces.vocabulary, []
+    runs = {(part.source, part.system(job.out)) for trial in trials for part in job.sets(trial)[0]}
+    for source in sorted({source for source, _ in runs}):
+        logs = [run / "log.jsonl" for kind, run in sorted(runs) if kind == source]
+        reasons = [doubt(log, names) for log in logs if log.is_file() and not source.endswith(MEASURED)]
+        found = [reason for reason in reasons if reason is not None]
+        if found:
+            sentences.append(
+                f"Of {source}, {len(found)} of {len(reasons)} trainings ended in a doubt, such as: {found[0]}. A copy "
+                "that is labelled as something else is a wrong label; look at the samples, and train for longer."
+            )
+    return sentences
 
 
 def _checked_initial(settings: GainSettings) -> dict[str, Any]:

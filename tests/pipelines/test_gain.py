@@ -12,13 +12,14 @@ import torch
 from augment.checkpoints import DEFAULT, load_translator, read_config, weights_sha256
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
+from augment.runs import read_run
 from augment.systems import get_system
 from augment.training import TrainingSettings
 from augment.training_run import train
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
 from pipelines import gain_data
-from pipelines.gain import possible_arms, run_gain
+from pipelines.gain import KIND, possible_arms, run_gain
 from pipelines.gain_data import GainData
 from pipelines.leaks import HeldOut, check_lineage, check_pixels
 from pipelines.report import write_report
@@ -65,6 +66,21 @@ def test_arms_share_their_synthetic_faces_and_each_counts_what_they_took(run):
         seconds = trials[(trials.fold == fold) & trials.arm.str.contains("lssl")].system_seconds
         assert seconds.nunique() == 1
         assert seconds.iloc[0] > 0
+
+
+def test_trainings_whose_faces_are_copies_are_told_of_in_the_report(run, tmp_path):
+    faces, trials, out = run
+    shutil.copytree(out, tmp_path / "out")
+    first, second = sorted((tmp_path / "out" / "systems").glob("*/log.jsonl"))
+    first.write_text(json.dumps({"step": 2, "change": 0.01, "attribute": 0.7}) + "\n")
+    second.write_text(json.dumps({"step": 2, "change": 0.1, "attribute": 0.1}) + "\n")
+    next((tmp_path / "out" / "trials").glob("*-lssl.json")).unlink()
+    run_gain(faces, tmp_path / "out", SETTINGS)
+    (told,) = [note for note in read_run(tmp_path / "out", KIND)["notes"] if note.startswith("Of lssl")]
+    assert "1 of 2 trainings" in told
+    assert "copies of their sources" in told
+    write_report(faces, trials, tmp_path / "out", SETTINGS)
+    assert "1 of 2 trainings" in (tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_faces_whose_label_is_the_least_probable_are_left_out_of_trials(run, tmp_path):
