@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Protocol
 
 import torch
 
 from augment.action_units import PROTOTYPES, Prototype, feasible, from_action_units
-from augment.expressions import canonical
+from augment.expressions import UnknownExpressionError, canonical
 from augment.simulation.mannerisms import (
     RESTING,
     Draw,
@@ -149,9 +150,14 @@ def known_labels(names: Sequence[str], source: ExpressionSource) -> tuple[str, .
     """
     found = []
     for name in names:
-        known = name if name in source.labels else canonical(name)
+        try:
+            known = name if name in source.labels else canonical(name)
+        except UnknownExpressionError:
+            known = name
         if known not in source.labels:
-            raise EmoaugError(f'expressions: "{name}" cannot be drawn; there are {", ".join(source.labels)}')
+            near = get_close_matches(name.lower(), source.labels, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise EmoaugError(f'expressions: "{name}" cannot be drawn{hint}; there are {", ".join(source.labels)}')
         if known in found:
             raise EmoaugError(f'expressions: "{name}" comes twice; name each once')
         found.append(known)

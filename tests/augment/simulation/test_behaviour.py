@@ -6,7 +6,7 @@ import torch
 
 from augment.action_units import BLENDSHAPE_NAMES, PROTOTYPES, feasible, from_action_units
 from augment.expressions import CANONICAL
-from augment.simulation.behaviour import draw_expression, expression_array
+from augment.simulation.behaviour import Prototypes, draw_expression, expression_array, known_labels
 from augment.simulation.mannerisms import draw_mannerisms
 from emoaug import EmoaugError
 
@@ -133,3 +133,13 @@ def test_an_expression_array_has_the_models_order_and_leaves_out_what_it_lacks()
 def test_prototypes_at_full_strength_are_reached():
     full = from_action_units(PROTOTYPES["happy"][0].units)
     assert full["mouthSmileLeft"] == 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("hapy", " (did you mean happy?)"), ("Suprised", " (did you mean surprise?)"), ("xqzk", "")]
+)
+def test_a_misspelt_expression_is_told_its_neighbour_and_what_there_is(name, hint):
+    with pytest.raises(EmoaugError) as error:
+        known_labels([name], Prototypes())
+    assert f'"{name}" cannot be drawn{hint}; there are neutral, happy' in str(error.value)
+    assert "--labels" not in str(error.value)
