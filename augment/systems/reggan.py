@@ -15,8 +15,9 @@ distance to the paired picture besides the adversarial and the attribute term.
 `paper` keeps what is published; `compact` changes what small data needs. Its regression shrinks towards the source
 instead of towards black, and sees each pair several times, flipped, moved and lit as training faces are: on 60 people
 this was nearer to the wanted picture on new people, exactly aligned or not. Its network also sees the source, and
-decides how much of the regression to take, how to move these pixels and what to paint over: adding to the regression,
-it painted stripes that the critics took for teeth. Its critic is regularised, conditional and augmented.
+decides how much of the regression's light and shade to take (its colours would tint grey faces), how to move these
+pixels and what to paint over: adding to the regression, it painted stripes that the critics took for teeth. Its critic
+is regularised, conditional and augmented.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class RegGANSettings:
     sees_source: bool = True
     """Whether it sees the source beside the regression."""
     output: Literal["composed", "added"] = "composed"
-    """`added` is the regressed face plus what the network makes; `composed` is a blend of source and regressed face
-    whose pixels are then moved and painted over."""
+    """`added` is the regressed face plus what the network makes; `composed` is the source, lighter and darker where the
+    regressed face is, whose pixels are then moved and painted over."""
     critic_width: int = 32
     """Channels of the critic's first layer; they double with each halving."""
     critic_depth: int = 4
@@ -300,7 +301,9 @@ class RefiningNetwork(nn.Module):
         if self.gate is None:
             return regressed + torch.tanh(self.change(x).float()), None
         taken = enlarged(torch.sigmoid(self.gate(x).float() + 1), source.shape[-1])
-        retouched = self.change(source + taken * (regressed - source), x, F.avg_pool2d(x, 2))
+        # Regressed channel by channel, a grey face would get colours: what is taken is lighter or darker, hue stays.
+        lighter = (regressed - source).mean(1, keepdim=True)
+        retouched = self.change(source + taken * lighter, x, F.avg_pool2d(x, 2))
         return retouched.faces, retouched
 
 

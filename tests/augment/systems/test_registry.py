@@ -158,6 +158,17 @@ def test_after_a_few_updates_another_condition_is_another_face_and_so_is_a_blend
     assert (blend - other).abs().mean() > 1e-6
 
 
+def test_a_grey_face_stays_grey(name):
+    translator, batch = build(name, settings=smallest(name)), make_batch()
+    translator.fit(make_training_faces())
+    train_a_little(translator, batch)
+    grey = batch.faces.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        made = translator.translate(grey, batch.targets)
+    assert not torch.allclose(made, grey, atol=1e-3)
+    torch.testing.assert_close(made, made[:, :1].expand_as(made), atol=1e-5, rtol=0)
+
+
 def test_faces_without_landmarks_do_not_spoil_a_phase(name):
     translator = build(name)
     for phase in translator.phases():
