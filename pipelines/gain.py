@@ -29,7 +29,7 @@ from augment.training_log import doubt
 from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
 from emoaug import EmoaugError, __version__
-from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, SIMULATED, get_arm
+from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, REFINED, SIMULATED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit
 from pipelines.gain_data import GainData
@@ -217,7 +217,9 @@ def _doubts(trials: Sequence[Trial], job: _Job) -> list[str]:
     runs = {(part.source, part.system(job.out)) for trial in trials for part in job.sets(trial)[0]}
     for source in sorted({source for source, _ in runs}):
         logs = [run / "log.jsonl" for kind, run in sorted(runs) if kind == source]
-        reasons = [doubt(log, names) for log in logs if log.is_file() and not source.endswith(MEASURED)]
+        # Neither strengths nor refined faces are labelled by what was asked of the system.
+        labelled = not source.endswith(MEASURED) and source != REFINED
+        reasons = [doubt(log, names) for log in logs if labelled and log.is_file()]
         found = [reason for reason in reasons if reason is not None]
         if found:
             sentences.append(
