@@ -90,31 +90,25 @@ def choose(
     return Choice(choices[int(np.argmin(losses))], tuple(round(loss, 4) for loss in losses), len(held_out))
 
 
-def most_probable(
-    made: Extra, data: GainData, rows: np.ndarray, share: float, seed: int, settings: GainSettings
-) -> np.ndarray:
+def seen_as_labelled(made: Extra, data: GainData, rows: np.ndarray, seed: int, settings: GainSettings) -> np.ndarray:
     """Find the synthetic faces that show what they should, as far as some labelled faces tell.
+
+    A classifier knows the faces that it learnt from: what is a copy of one of them, it sees as that one's label.
 
     Args:
         made: synthetic faces.
         data: the faces.
         rows: labelled faces, with which a classifier is trained in the recipe classical.
-        share: how many of each class to take, above 0 to 1.
         seed: of that classifier.
         settings: of the run.
 
     Returns:
-        Their places among the synthetic faces, (n,), in order: of each class those whose label is the most probable.
+        Their places among the synthetic faces, (n,), in order.
     """
     labels = data.faces.label_indices()[rows]
-    judge = _trained(get_arm("classical"), data, rows, labels, (), {}, seed_from("judge", seed), settings)
+    judge = _trained(get_arm("classical"), data, rows, labels, None, {}, seed_from("judge", seed), settings)
     faces, classes = made
-    certain = judge.of_pictures(faces)[np.arange(len(faces)), classes]
-    kept = []
-    for number in np.unique(classes):
-        own = np.flatnonzero(classes == number)
-        kept.append(own[np.argsort(-certain[own], kind="stable")[: max(1, round(share * len(own)))]])
-    return np.sort(np.concatenate(kept))
+    return np.flatnonzero(judge.of_pictures(faces).argmax(1) == classes)
 
 
 def fit(
@@ -153,7 +147,7 @@ def fit(
         labels = np.random.default_rng(seed_from("shuffled", fold.number, seed)).permutation(labels)
     # Arms of one fold and seed start from the same weights, so that their difference is the faces'.
     start = seed_from("classifier", fold.number, seed)
-    classifier = _trained(arm, data, rows, labels, extras, candidate, start, settings)
+    classifier = _trained(arm, data, rows, labels, _together(extras), candidate, start, settings)
     return classifier.of_pictures((data.tested_pixels if tested else data.pixels)[judged])
 
 
@@ -162,13 +156,18 @@ def _trained(
     data: GainData,
     rows: np.ndarray,
     labels: np.ndarray,
-    extras: Sequence[Extra],
+    extra: Extra | None,
     candidate: Candidate,
     seed: int,
     settings: GainSettings,
 ) -> Classifier:
-    """A classifier trained in an arm's recipe."""
+    """A classifier trained in an arm's recipe.
+
+    Synthetic faces come first, alone, only where they are as many as the real ones and of all their classes: by a few,
+    or without a class, it would be led astray.
+    """
     own = settings.classifier
+    enough = extra is not None and len(extra[1]) >= len(labels) and bool(np.isin(labels, extra[1]).all())
     return train_classifier(
         data.pixels[rows],
         labels,
@@ -181,16 +180,16 @@ def _trained(
             learning_rate=candidate.get("learning_rate", own.learning_rate),
         ),
         seed=seed % 2**32,
-        extra=_together(extras),
+        extra=extra,
         extra_share=candidate.get("synthetic_share", 0.0),
-        extra_first=settings.synthetic_first,
+        extra_first=settings.synthetic_first if enough else 0.0,
         device=choose_device(settings.training.device),
         progress=False,
     )
 
 
 def _together(extras: Sequence[Extra]) -> Extra | None:
-    """Several sets of synthetic faces as one."""
-    if not extras:
+    """Several sets of synthetic faces as one; None for no face at all."""
+    if not sum(len(labels) for _, labels in extras):
         return None
     return np.concatenate([faces for faces, _ in extras]), np.concatenate([labels for _, labels in extras])

@@ -155,7 +155,8 @@ def run_gain(
             _run_all("synthetic faces", _make_set, todo, len(sets), job, hold, engine)
             _run_all("gain trials", _run_trial, waiting, len(trials), job, hold, engine)
             hold.check([f"trials/{_result(out, trial).name}" for trial in waiting])
-            write_run(out, KIND, run | {"finished": True, "notes": [*notes, *_doubts(trials, job)]})
+            found = [*_kept(trials, job), *_doubts(trials, job)]
+            write_run(out, KIND, run | {"finished": True, "notes": [*notes, *found]})
         rows = [read_json(_result(out, trial)) for trial in trials]
     return trial_table(rows, loaded.faces.vocabulary)
 
@@ -209,6 +210,21 @@ def _notes(settings: GainSettings, data: GainData, arms: Sequence[str], fold: Fo
             "that test were among what they learnt from cannot be seen here beyond their people's names."
         )
     return notes
+
+
+def _kept(trials: Sequence[Trial], job: _Job) -> list[str]:
+    """How many of the faces that were made are learnt from, a sentence for each source of which some are not."""
+    sets = {part.name: part for trial in trials for part in job.sets(trial)[0]}
+    sentences = []
+    for source in sorted({part.source for part in sets.values()}):
+        records = [read_json(part.record(job.out)) for part in sets.values() if part.source == source]
+        made, kept = sum(record["faces"] for record in records), sum(len(record["kept"]) for record in records)
+        if kept < made:
+            sentences.append(
+                f"Of {made:,} faces of {source}, a classifier of the labelled faces sees {kept:,} as what they are "
+                "labelled; the others are left out (--synthetic-kept all keeps them)."
+            )
+    return sentences
 
 
 def _doubts(trials: Sequence[Trial], job: _Job) -> list[str]:

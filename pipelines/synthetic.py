@@ -30,7 +30,7 @@ from augment.systems import get_system
 from augment.training_run import train
 from emoaug import EmoaugError
 from pipelines.arms import MEASURED, PRETRAINED, REFINED, SIMULATED, uses_unlabelled
-from pipelines.fitting import most_probable
+from pipelines.fitting import seen_as_labelled
 from pipelines.gain_data import GainData
 from pipelines.leaks import HeldOut, check_lineage, check_pixels
 from pipelines.trials import GainSettings
@@ -108,9 +108,9 @@ def make_synthetic(wanted: SyntheticSet, data: GainData, out: Path, settings: Ga
         _translated(wanted, data, size, out, settings)
     made = read_faces(wanted.folder(out), vocabulary=data.faces.vocabulary)
     kept = np.arange(len(made))
-    if settings.synthetic_kept < 1 and wanted.source not in (SIMULATED, REFINED):
+    if settings.synthetic_kept == "seen" and wanted.source not in (SIMULATED, REFINED):
         shown = load_faces(made, size), made.label_indices()
-        kept = most_probable(shown, data, wanted.train, settings.synthetic_kept, wanted.seed, settings)
+        kept = seen_as_labelled(shown, data, wanted.train, wanted.seed, settings)
     # The time of a set that was stopped and taken up again is that of its last part.
     record = {"faces": len(made), "seconds": round(time.monotonic() - began, 2), "kept": kept.tolist()}
     write_text(wanted.record(out), json.dumps(record) + "\n", parents=False)

@@ -59,10 +59,11 @@ class GainSettings:
     synthetic_share: float = 0.2
     """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`."""
     synthetic_first: float = 0.5
-    """Share of a classifier's steps, at the beginning, that see synthetic faces alone."""
-    synthetic_kept: float = 1.0
-    """Share of the faces made by a system, or by weights, that is kept of each class: those whose label is the most
-    probable to a classifier of the labelled training faces. 1 keeps all; rendered faces are all kept."""
+    """Share of a classifier's steps, at the beginning, that see synthetic faces alone; none where these are fewer than
+    the real ones, or lack a class."""
+    synthetic_kept: Literal["seen", "all"] = "seen"
+    """Which of the faces made by a system, or by weights, a classifier learns from: those that another one, of the
+    labelled training faces, sees as what they are labelled, or all. Rendered faces are all kept."""
     simulated_per_class: int = 400
     """Rendered faces of each class, in the arms simulated and refined."""
     simulated_expressions: Literal["measured", "prototypes"] = "prototypes"
@@ -103,8 +104,6 @@ class GainSettings:
             raise EmoaugError(f"labels_per_class is {','.join(self.labels_per_class)}; name each number once")
         if not self.synthetic_factor > 0:
             raise EmoaugError(f"synthetic_factor is {self.synthetic_factor}; it is above 0")
-        if not 0 < self.synthetic_kept <= 1:
-            raise EmoaugError(f"synthetic_kept is {self.synthetic_kept}; it is above 0, and 1 at most")
         if not 0 < self.synthetic_share < 1:
             raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
         if not 0 <= self.synthetic_first < 1:
