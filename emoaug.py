@@ -1,4 +1,6 @@
-"""What every part of emoaug shares: its version and its one family of errors."""
+"""What every part of emoaug shares: its version, its one family of errors, and when progress bars are silent."""
+
+import os
 
 __version__ = "0.1.0"
 
@@ -8,3 +10,11 @@ class EmoaugError(Exception):
 
     The message has the value, what is allowed, and what to do. The command prints it on one line and exits with 2.
     """
+
+
+def bar_hidden(wanted: bool = True) -> bool:
+    """Whether a progress bar stays hidden: because nobody wants it, or TQDM_DISABLE is set.
+
+    tqdm itself looks at the variable only where it is told nothing.
+    """
+    return not wanted or bool(os.environ.get("TQDM_DISABLE"))

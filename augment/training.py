@@ -28,7 +28,7 @@ from augment.training_data import TrainingFaces
 from augment.training_log import doubt
 from augment.training_state import load_state, save_state, share_state, trim_log
 from augment.weight_average import WeightAverage
-from emoaug import EmoaugError
+from emoaug import EmoaugError, bar_hidden
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -152,8 +152,7 @@ class Trainer:
             initial=self.step,
             desc=f"training {self.translator.name}",
             unit="step",
-            # tqdm itself looks at the variable only where nothing is said here.
-            disable=not self.writes or bool(os.environ.get("TQDM_DISABLE")),
+            disable=bar_hidden(self.writes),
         )
         with bar, open(self.out / "log.jsonl" if self.writes else os.devnull, "a", encoding="utf-8") as log:
             if self.step == 0:

@@ -1,7 +1,6 @@
 """Train one expression classifier in a fixed number of steps; the same seed gives the same classifier on a CPU."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from classifiers.augmentation import augment_batch, check_recipe, mix_batch
 from classifiers.classifier import Classifier
 from classifiers.networks import ExpressionNetwork, build_network
-from emoaug import EmoaugError
+from emoaug import EmoaugError, bar_hidden
 
 Faces = Tensor | NDArray[np.uint8]
 """Faces in memory: uint8, RGB, (N, 3, H, W)."""
@@ -186,9 +185,7 @@ def _fit(
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / settings.steps, settings))
     network.train()
-    # tqdm itself looks at the variable only where nothing is said here.
-    hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    with tqdm(total=settings.steps, desc="classifier", disable=hidden, leave=False) as bar:
+    with tqdm(total=settings.steps, desc="classifier", disable=bar_hidden(progress), leave=False) as bar:
         for step in range(settings.steps):
             picked = [next(batch) for batch in batches]
             chosen = [(x[index], y[index]) for (x, y), index in zip(sources, picked, strict=True)]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from augment.duplicates import collect, duplicate_groups, exact_groups, fingerprint, near_pairs
 from augment.folders import FaceTable
 from augment.pictures import is_grey
-from emoaug import EmoaugError
+from emoaug import EmoaugError, bar_hidden
 
 EXAMPLES = 10
 """How many examples of each finding are listed."""
@@ -103,9 +103,7 @@ def audit(faces: FaceTable, progress: bool = True) -> Audit:
         return (picture.shape[1], picture.shape[0]), is_grey(picture), fingerprint(picture)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # tqdm itself looks at the variable only where nothing is said here.
-        hidden = not progress or bool(os.environ.get("TQDM_DISABLE"))
-        bar = tqdm(pool.map(look, range(len(faces))), "reading", len(faces), unit="pic", disable=hidden)
+        bar = tqdm(pool.map(look, range(len(faces))), "reading", len(faces), unit="pic", disable=bar_hidden(progress))
         looks = list(bar)
     good = [i for i, result in enumerate(looks) if not isinstance(result, str)]
     unreadable = [(str(faces.table["file_name"].iat[i]), r) for i, r in enumerate(looks) if isinstance(r, str)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from augment.runs import LOCK, Hold, check_same_run, locked, read_json, read_run
 from augment.training_log import doubt
 from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
-from emoaug import EmoaugError, __version__
+from emoaug import EmoaugError, __version__, bar_hidden
 from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, REFINED, SIMULATED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit
@@ -374,9 +373,7 @@ def _run_all(
     Networks this small gain little from a second thread, and one thread always gives the same numbers.
     """
     one_card = engine is None and choose_device(job.settings.training.device) != "cpu"
-    # tqdm itself looks at the variable only where nothing is said here.
-    hidden = not count or bool(os.environ.get("TQDM_DISABLE"))
-    with tqdm(total=count, initial=count - len(tasks), desc=name, disable=hidden) as bar:
+    with tqdm(total=count, initial=count - len(tasks), desc=name, disable=bar_hidden(count > 0)) as bar:
 
         def noted(_: Any, __: None) -> None:
             hold.check()

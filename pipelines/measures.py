@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from augment.landmarker import FaceLandmarker
 from augment.quality import kernel_distance
 from augment.samples import to_pictures
 from classifiers.classifier import Classifier
+from emoaug import bar_hidden
 
 Change = Callable[[Tensor, str], Tensor]
 """Faces (N, 3, S, S) in [-1, 1] and the expression asked of them all, to changed faces (N, 3, S, S) in [-1, 1]."""
@@ -29,8 +29,7 @@ Directions = dict[tuple[str, str], np.ndarray]
 
 def blendshapes_of(landmarker: FaceLandmarker, faces: Tensor, what: str | None = None) -> np.ndarray:
     """MediaPipe's scores (N, 52) of faces (N, 3, S, S) in [-1, 1], NaN where it finds none; `what` names a bar."""
-    # tqdm itself looks at the variable only where nothing is said here.
-    hidden = what is None or bool(os.environ.get("TQDM_DISABLE"))
+    hidden = bar_hidden(what is not None)
     found = [landmarker.detect(p) for p in tqdm(to_pictures(faces), desc=what, unit="face", disable=hidden)]
     none = np.full(len(landmarker.blendshape_names), np.nan)
     return np.stack([none if f is None else f.blendshapes for f in found]) if found else none[None][:0]
