@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -121,21 +121,22 @@ def tile(condition: Tensor, size: int) -> Tensor:
     return condition[:, :, None, None].expand(-1, -1, size, size)
 
 
-def warp(faces: Tensor, flow: Tensor) -> Tensor:
+def warp(faces: Tensor, flow: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
     """Move pixels: each output pixel takes the colour found at its own place plus the flow there.
 
     Args:
         faces: (N, C, H, W).
         flow: x, y displacement, (N, 2, H, W), in units in which the picture is 2 wide.
+        mode: how to weigh the neighbours of a place between pixels; bilinear weights are fast, and blur.
 
     Returns:
-        (N, C, H, W), bilinear, border colours repeated outside.
+        (N, C, H, W), border colours repeated outside.
     """
     n, _, height, width = faces.shape
     identity = torch.eye(2, 3, device=faces.device, dtype=torch.float32).expand(n, 2, 3)
     grid = F.affine_grid(identity, [n, 1, height, width], align_corners=False) + flow.float().permute(0, 2, 3, 1)
     # A place that is not a number makes the backward pass on the CPU write outside its memory.
-    moved = F.grid_sample(faces.float(), grid.nan_to_num(), padding_mode="border", align_corners=False)
+    moved = F.grid_sample(faces.float(), grid.nan_to_num(), mode, "border", align_corners=False)
     return moved.to(faces.dtype)
 
 
@@ -189,7 +190,8 @@ class Retouch(nn.Module):
         # Without this the cheapest motion is to shift the whole picture.
         flow = enlarged(flow - flow.mean((2, 3), keepdim=True), side)
         mask = enlarged(torch.sigmoid(self.mask(features).float() - 2), side)
-        moved = warp(source, flow)
+        # A little motion is everywhere in a face, and bilinear weights would blur it all.
+        moved = warp(source, flow, "bicubic")
         light, colour = self.paint(features).float().chunk(2, 1)
         brightness = moved.mean(1, keepdim=True)
         # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as

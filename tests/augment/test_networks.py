@@ -22,6 +22,15 @@ def test_warp_by_whole_pixels_moves_the_picture():
     torch.testing.assert_close(warp(faces, flow)[..., -1], faces[..., -1], atol=1e-5, rtol=1e-5)
 
 
+def test_warp_by_half_a_pixel_weighs_four_neighbours_as_cubic_convolution_does():
+    """Keys 1981, eq. 15, with a = -3/4: half way, w(1/2) = 19/32 and w(3/2) = -3/32."""
+    faces = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    flow = torch.zeros(2, 2, 8, 8)
+    flow[:, 0] = 1 / 8
+    wanted = (19 * (faces[..., 1:6] + faces[..., 2:7]) - 3 * (faces[..., :5] + faces[..., 3:])) / 32
+    torch.testing.assert_close(warp(faces, flow, "bicubic")[..., 1:6], wanted, atol=1e-5, rtol=1e-5)
+
+
 def test_warp_by_what_is_no_number_does_not_take_the_process_down():
     faces = torch.rand(2, 3, 8, 8, requires_grad=True)
     flow = torch.full((2, 2, 8, 8), float("nan"), requires_grad=True)
