@@ -206,11 +206,11 @@ class Refiner(Translator):
             self.fine_critic(own, batch.conditions).patches, self.fine_critic(made, batch.targets).patches
         )
         assert batch.attributes is not None
-        attribute = losses.soft_cross_entropy(opinion.attributes, batch.attributes)
-        return coarse + self.settings.fine_weight * fine + attribute, {
+        expression = losses.soft_cross_entropy(opinion.attributes, batch.attributes)
+        return coarse + self.settings.fine_weight * fine + expression, {
             "critic": coarse,
             "critic_fine": fine,
-            "critic_attribute": attribute,
+            "critic_expression": expression,
         }
 
     def penalty_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
@@ -249,8 +249,8 @@ class Refiner(Translator):
         loss = s.adversarial_weight * (adversarial + s.fine_weight * fine)
         if s.attribute_weight > 0:
             assert batch.attributes is not None
-            terms["attribute"] = losses.soft_cross_entropy(opinion.attributes, batch.attributes)
-            loss = loss + s.attribute_weight * terms["attribute"]
+            terms["expression"] = losses.soft_cross_entropy(opinion.attributes, batch.attributes)
+            loss = loss + s.attribute_weight * terms["expression"]
         if s.bidirectional_weight > 0:
             terms["cycle"] = F.l1_loss(self.network(result, batch.conditions), batch.faces)
             loss = loss + s.bidirectional_weight * terms["cycle"]
