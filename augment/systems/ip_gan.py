@@ -109,7 +109,7 @@ class IPGANSettings:
     """Weight of the distance from the attribute face in the critic's features."""
     cross_feature_weight: float = 0.2
     """The same where the faces are not one picture, as a share."""
-    pair_weight: float = 4.0
+    pair_weight: float = 8.0
     """Weight of the distance, over squares of 2 pixels, from an attribute face that is another picture of the person;
     the paper has no such term."""
     person_weight: float = 3.0
@@ -122,13 +122,13 @@ class IPGANSettings:
     expression counts as made."""
     fine_weight: float = 0.5
     """Weight of smaller patches looking real, whatever their expression; 0 judges large ones only."""
-    adversarial_weight: float = 0.15
+    adversarial_weight: float = 0.3
     """Weight of looking real to the critic; the paper has no such term for the generator."""
-    flow_weight: float = 0.3
+    flow_weight: float = 0.2
     """Weight of the unevenness of the motion, for `composed` output."""
-    mask_weight: float = 0.001
+    mask_weight: float = 0.002
     """Weight of the share of the face that is painted over, for `composed` output."""
-    mask_smoothness_weight: float = 0.03
+    mask_smoothness_weight: float = 0.1
     """Weight of the unevenness of that share, for `composed` output."""
     ramp: float = 0.2
     """Share of the run over which the distances in pixels, and what retouching costs, rise to their weights. At full
