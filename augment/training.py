@@ -170,7 +170,8 @@ class Trainer:
                     values = self._checked(self._values())
                     log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
                     log.flush()
-                    shown: dict[str, object] = {k: f"{values[k]:.3f}" for k in ("change", "attribute") if k in values}
+                    telling = ("change", "attribute", "expression")
+                    shown: dict[str, object] = {k: f"{values[k]:.3f}" for k in telling if k in values}
                     bar.set_postfix(shown, refresh=False)
                 bar.update()
                 if self.step % s.sample_every == 0 or self.step == s.steps:

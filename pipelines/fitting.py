@@ -161,13 +161,8 @@ def _trained(
     seed: int,
     settings: GainSettings,
 ) -> Classifier:
-    """A classifier trained in an arm's recipe.
-
-    Synthetic faces come first, alone, only where they are as many as the real ones and of all their classes: by a few,
-    or without a class, it would be led astray.
-    """
+    """A classifier trained in an arm's recipe."""
     own = settings.classifier
-    enough = extra is not None and len(extra[1]) >= len(labels) and bool(np.isin(labels, extra[1]).all())
     return train_classifier(
         data.pixels[rows],
         labels,
@@ -182,10 +177,25 @@ def _trained(
         seed=seed % 2**32,
         extra=extra,
         extra_share=candidate.get("synthetic_share", 0.0),
-        extra_first=settings.synthetic_first if enough else 0.0,
+        extra_first=0.0 if extra is None else synthetic_first(extra[1], labels, settings),
         device=choose_device(settings.training.device),
         progress=False,
     )
+
+
+def synthetic_first(made: np.ndarray, real: np.ndarray, settings: GainSettings) -> float:
+    """The share of the steps, at the beginning, that see synthetic faces alone.
+
+    It is that of the settings where synthetic faces are as many as real ones and their rarest class is no rarer than
+    that of the real ones, else 0: by a few faces, or without a class, a classifier would be led astray.
+
+    Args:
+        made, real: classes of the synthetic faces (n,) and of the real ones (m,).
+        settings: of the run.
+    """
+    shown, counts = np.unique(real, return_counts=True)
+    rarest = np.bincount(made, minlength=shown[-1] + 1)[shown].min()
+    return settings.synthetic_first if len(made) >= len(real) and rarest >= counts.min() else 0.0
 
 
 def _together(extras: Sequence[Extra]) -> Extra | None:

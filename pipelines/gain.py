@@ -30,7 +30,7 @@ from classifiers.evaluation import evaluate
 from emoaug import EmoaugError, __version__, bar_hidden
 from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, REFINED, SIMULATED, get_arm
 from pipelines.audit import audit
-from pipelines.fitting import Extra, choose, fit
+from pipelines.fitting import Extra, choose, fit, synthetic_first
 from pipelines.gain_data import GainData
 from pipelines.leaks import check_fold, check_pixels, few, trained_people
 from pipelines.splits import Fold, validation_split
@@ -154,7 +154,7 @@ def run_gain(
             _run_all("synthetic faces", _make_set, todo, len(sets), job, hold, engine)
             _run_all("gain trials", _run_trial, waiting, len(trials), job, hold, engine)
             hold.check([f"trials/{_result(out, trial).name}" for trial in waiting])
-            found = [*_kept(trials, job), *_doubts(trials, job)]
+            found = [*_kept(trials, job), *_too_few(trials, job), *_doubts(trials, job)]
             write_run(out, KIND, run | {"finished": True, "notes": [*notes, *found]})
         rows = [read_json(_result(out, trial)) for trial in trials]
     return trial_table(rows, loaded.faces.vocabulary)
@@ -216,12 +216,31 @@ def _kept(trials: Sequence[Trial], job: _Job) -> list[str]:
     sets = {part.name: part for trial in trials for part in job.sets(trial)[0]}
     sentences = []
     for source in sorted({part.source for part in sets.values()}):
-        records = [read_json(part.record(job.out)) for part in sets.values() if part.source == source]
+        paths = [part.record(job.out) for part in sets.values() if part.source == source]
+        # Those of finished trials may have been cleared away.
+        records = [read_json(path) for path in paths if path.is_file()]
         made, kept = sum(record["faces"] for record in records), sum(len(record["kept"]) for record in records)
         if kept < made:
+            empty = sum(not record["kept"] for record in records)
             sentences.append(
                 f"Of {made:,} faces of {source}, a classifier of the labelled faces sees {kept:,} as what they are "
                 "labelled; the others are left out (--synthetic-kept all keeps them)."
+                + f" None is left in {empty} of {len(records)} sets, whose arms learn without."
+                * (empty > 0)
+            )
+    return sentences
+
+
+def _too_few(trials: Sequence[Trial], job: _Job) -> list[str]:
+    """In how many trials synthetic faces were too few to come first, a sentence for each arm that has such."""
+    sentences = []
+    for arm in dict.fromkeys(trial.arm for trial in trials if trial.arm.sources and job.settings.synthetic_first):
+        rows = [read_json(_result(job.out, trial)) for trial in trials if trial.arm == arm]
+        few_faces = sum(row["synthetic_faces"] > 0 and not row["synthetic_first"] for row in rows)
+        if few_faces:
+            sentences.append(
+                f"In {few_faces} of {len(rows)} trials of {arm.name} synthetic faces were too few, or too few of a "
+                "class, to be shown alone at first; they are a part of every batch there."
             )
     return sentences
 
@@ -333,6 +352,7 @@ def _run_trial(trial: Trial, job: _Job) -> None:
     probabilities = fit(trial.arm, data, rows, extras, choice.chosen, fold, trial.seed, settings)
     labels = data.tested.label_indices()[fold.test]
     scores = evaluate(probabilities, labels, len(data.faces.vocabulary))
+    made = np.concatenate([np.zeros(0, dtype=np.int64), *(classes for _, classes in extras)])
     units, packed = data.tested_groups[fold.test], io.BytesIO()
     np.savez(packed, probabilities=probabilities, rows=fold.test, labels=labels, units=units)
     write_bytes(_result(job.out, trial).with_suffix(".npz"), packed.getvalue(), parents=False)
@@ -343,11 +363,12 @@ def _run_trial(trial: Trial, job: _Job) -> None:
         "seed": trial.seed,
         "fold_sha256": data.fold_sha256(fold),
         "train_faces": len(rows),
-        "synthetic_faces": sum(len(labels) for _, labels in extras),
+        "synthetic_faces": len(made),
         "seconds": round(time.monotonic() - began, 2),
         "tuning_seconds": round(tuning_seconds, 2),
         "system_seconds": round(system_seconds, 2),
         "choice": choice.to_dict(),
+        "synthetic_first": synthetic_first(made, data.faces.label_indices()[rows], settings),
         "scores": scores.to_dict(),
     }
     write_text(_result(job.out, trial), json.dumps(result) + "\n", parents=False)

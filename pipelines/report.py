@@ -163,17 +163,20 @@ def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, kind: str) -> dict
     """Draw synthetic faces of one kind at random over all trials, each beside its source.
 
     Returns:
-        count: synthetic faces drawn from; pairs: samples, the source left and the synthetic face right;
-        rendered: whether there are no sources, the people being rendered.
+        count: synthetic faces drawn from; kept: those of them that classifiers learnt from, as far as a record says;
+        pairs: samples, the source left and the synthetic face right; rendered: whether there are no sources, the
+        people being rendered.
     """
     names = [trial_name(key.fold, key.seed, key.labels, kind) for key in keys_of(trials)]
     if kind == SIMULATED:
         # Trials of one seed may share them.
         names = sorted(path.name for path in (out / "synthetic").glob(f"*-{SIMULATED}"))
-    tables, rendered = [], kind in (SIMULATED, REFINED)
+    tables, kept, rendered = [], [], kind in (SIMULATED, REFINED)
     for folder in (out / "synthetic" / name for name in dict.fromkeys(names)):
         if (folder / "metadata.csv").is_file():
             tables.append(read_faces(folder, vocabulary=faces.vocabulary))
+            record = _read_json(folder.with_name(f"{folder.name}.json"))
+            kept.append(set(record.get("kept", range(len(tables[-1])))))
     offsets = np.cumsum([0, *(len(table) for table in tables)])
     places = {(faces.root / name).resolve(): i for i, name in enumerate(faces.table["file_name"])}
     pairs = []
@@ -183,9 +186,9 @@ def _pairs(faces: FaceTable, trials: pd.DataFrame, out: Path, kind: str) -> dict
         label, entry = made.table["label"].iat[row], made.table.iloc[row]
         source = places.get(_source_path(faces, made, str(entry.get("source_file"))))
         origin = "source not in the dataset" if source is None else entry.get("source_label") or "unknown"
-        caption = str(label) if rendered else f"{origin} → {label}"
+        caption = (str(label) if rendered else f"{origin} → {label}") + ("" if row in kept[which] else ", left out")
         pairs.append(Sample(_picture(partial(_side_by_side, faces, source, made, row)), caption))
-    return {"count": int(offsets[-1]), "pairs": pairs, "rendered": rendered}
+    return {"count": int(offsets[-1]), "kept": sum(map(len, kept)), "pairs": pairs, "rendered": rendered}
 
 
 def _source_path(faces: FaceTable, made: FaceTable, written: str) -> Path:

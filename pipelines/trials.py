@@ -55,12 +55,13 @@ class GainSettings:
     """small chooses, for every arm and trial, the best of 4 candidates on a quarter of the training people: learning
     rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""
     synthetic_factor: float = 3.0
-    """Synthetic faces for each real training face, over all classes; every class gets as many."""
+    """Synthetic faces to make for each real training face, over all classes, as many of every class;
+    `synthetic_kept` says which are learnt from."""
     synthetic_share: float = 0.2
     """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`."""
     synthetic_first: float = 0.5
     """Share of a classifier's steps, at the beginning, that see synthetic faces alone; none where these are fewer than
-    the real ones, or lack a class."""
+    the real ones, or their rarest class is rarer."""
     synthetic_kept: Literal["seen", "all"] = "seen"
     """Which of the faces made by a system, or by weights, a classifier learns from: those that another one, of the
     labelled training faces, sees as what they are labelled, or all. Rendered faces are all kept."""

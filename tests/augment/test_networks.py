@@ -31,6 +31,18 @@ def test_warp_by_half_a_pixel_weighs_four_neighbours_as_cubic_convolution_does()
     torch.testing.assert_close(warp(faces, flow, "bicubic")[..., 1:6], wanted, atol=1e-5, rtol=1e-5)
 
 
+def test_retouching_moves_pixels_with_bicubic_weights():
+    torch.manual_seed(0)
+    retouch = Retouch(4, 4, 3)
+    torch.nn.init.normal_(retouch.flow.weight, std=0.3)
+    torch.nn.init.constant_(retouch.mask.bias, -40)
+    source = torch.rand(2, 3, 16, 16)
+    result = retouch(source, torch.randn(2, 4, 8, 8), torch.randn(2, 4, 4, 4))
+    assert result.mask.max() < 1e-6
+    torch.testing.assert_close(result.faces, warp(source, result.flow, "bicubic"), atol=1e-5, rtol=0)
+    assert (result.faces - warp(source, result.flow)).abs().max() > 1e-2
+
+
 def test_warp_by_what_is_no_number_does_not_take_the_process_down():
     faces = torch.rand(2, 3, 8, 8, requires_grad=True)
     flow = torch.full((2, 2, 8, 8), float("nan"), requires_grad=True)

@@ -259,6 +259,20 @@ def test_pairs_show_the_source_left_and_the_synthetic_face_right(written):
         assert alt.endswith(f"{faces.table.label[source]} → {wanted}")
 
 
+def test_faces_that_were_left_out_are_said_to_be(tmp_path):
+    faces = draw_dataset(tmp_path / "data")
+    trials = write_run(tmp_path / "out", faces, arms=("real", "lssl"))
+    folders = sorted((tmp_path / "out" / "synthetic").iterdir())
+    for folder in folders:
+        write_bytes(folder.with_name(f"{folder.name}.json"), json.dumps({"kept": [1]}).encode())
+    write_report(faces, trials, tmp_path / "out", GainSettings())
+    page = Page((tmp_path / "out" / "report" / "index.html").read_text(encoding="utf-8"))
+    captions = [alt for _, alt in page.pictures() if "Source and synthetic" in alt]
+    assert f"of which {len(folders)} were learnt from" in page.words()
+    assert sum("left out" not in caption for caption in captions) <= len(folders)
+    assert any("left out" in caption for caption in captions)
+
+
 def test_real_samples_are_faces_of_the_dataset_with_their_labels(written):
     faces, html = written[0], written[-1]
     shown = [(picture, alt) for picture, alt in Page(html).pictures() if alt.startswith("Real face, ")]
