@@ -67,7 +67,9 @@ def test_each_phase_reaches_its_own_networks():
     torch.nn.init.normal_(refiner.network.change.weight, std=0.1)
     for phase in refiner.phases():
         refiner.zero_grad()
-        loss, _ = phase.loss(batch(), Progress(0, 10))
+        loss, terms = phase.loss(batch(), Progress(0, 10))
+        # What the log calls so is an answer to what was asked for, and a refiner is asked for no expression.
+        assert "attribute" not in terms
         loss.backward()
         for module in phase.modules:
             # Weights only: R1 does not touch a bias, which shifts every output alike, nor the head of the expressions.
