@@ -161,8 +161,9 @@ def _trained(
     seed: int,
     settings: GainSettings,
 ) -> Classifier:
-    """A classifier trained in an arm's recipe."""
+    """A classifier trained in an arm's recipe, which sees no synthetic face more often than a real one."""
     own = settings.classifier
+    part = 0.0 if extra is None else len(extra[1]) / (len(extra[1]) + len(labels))
     return train_classifier(
         data.pixels[rows],
         labels,
@@ -176,7 +177,7 @@ def _trained(
         ),
         seed=seed % 2**32,
         extra=extra,
-        extra_share=candidate.get("synthetic_share", 0.0),
+        extra_share=min(candidate.get("synthetic_share", 0.0), part),
         extra_first=0.0 if extra is None else synthetic_first(extra[1], labels, settings),
         device=choose_device(settings.training.device),
         progress=False,

@@ -58,7 +58,8 @@ class GainSettings:
     """Synthetic faces to make for each real training face, over all classes, as many of every class;
     `synthetic_kept` says which are learnt from."""
     synthetic_share: float = 0.2
-    """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`."""
+    """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`; less where so few
+    are there that each would be seen more often than a real face."""
     synthetic_first: float = 0.5
     """Share of a classifier's steps, at the beginning, that see synthetic faces alone; none where these are fewer than
     the real ones, or their rarest class is rarer."""

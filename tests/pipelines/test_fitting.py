@@ -70,3 +70,14 @@ def test_synthetic_faces_come_first_alone_only_where_they_are_many_and_of_every_
     first, second = (fold.train[labels[fold.train] == number] for number in (0, 1))
     assert accuracy(np.append(first.repeat(3), second[0])) > 0.9
     assert accuracy(fold.train[:0]) > 0.9
+
+
+def test_no_synthetic_face_is_seen_more_often_than_a_real_one(tmp_path):
+    """The only synthetic face has a wrong label: most of every batch if it had its share, one of twelve as it is."""
+    settings = GainSettings(folds=2, seeds=1, classifier=ClassifierSettings(steps=60, batch_size=16))
+    data, arm = drawn_apart(tmp_path), get_arm("lssl")
+    fold = data.folds(settings)[0][1]
+    labels, wrong = data.faces.label_indices(), fold.train[:1]
+    candidate = candidates(arm, settings)[0] | {"synthetic_share": 0.9}
+    found = fit(arm, data, fold.train, [(data.pixels[wrong], 1 - labels[wrong])], candidate, fold, 0, settings)
+    assert (found.argmax(1) == labels[fold.test]).mean() > 0.9
