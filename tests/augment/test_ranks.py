@@ -49,7 +49,7 @@ def test_two_processes_compute_what_one_computes_for_the_whole_batch(name, machi
     found = json.loads((folder / "found.json").read_text())
     for phase, differences in found[name].items():
         for what, difference in differences.items():
-            assert difference < 3e-5, f"{what} of {phase}"
+            assert difference < 1e-5, f"{what} of {phase}"
 
 
 @pytest.mark.slow

@@ -22,7 +22,10 @@ from augment.training_data import TrainingFaces
 from emoaug import EmoaugError
 from tests.augment.systems.test_registry import SIZE, build, make_training_faces, smallest
 
-BATCH, SEED = 6, 5
+BATCH = 6
+SEED = 7
+"""Gives faces none of whose pixels lies so near a kink of a loss, such as L1's, that rounding turns its gradient over:
+with seed 5 one of CDAAE's does, a difference of 3e-5, where all others are below 4e-6."""
 
 
 def difference(one: list[Tensor], other: list[Tensor]) -> float:
