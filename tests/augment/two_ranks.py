@@ -24,8 +24,8 @@ from tests.augment.systems.test_registry import SIZE, build, make_training_faces
 
 BATCH = 6
 SEED = 7
-"""Gives faces none of whose pixels seems to lie so near a kink of a loss, such as L1's, that rounding turns its gradient
-over: with seed 5 CDAAE's gradients differed by 3e-5, as by one such pixel, where all others are below 4e-6."""
+"""Gives faces none of whose pixels seems so near a kink of a loss, such as L1's, that rounding turns its gradient over:
+with seed 5 CDAAE's gradients differed by 3e-5, as by one such pixel, where all others are below 4e-6."""
 
 
 def difference(one: list[Tensor], other: list[Tensor]) -> float:
