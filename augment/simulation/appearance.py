@@ -85,7 +85,7 @@ def _paint_person(model: FaceModel, person: Person, side: int) -> dict[str, np.n
         "iris": np.array(person.iris, np.float32),
         "pupil": np.array(person.pupil, np.float32),
         "roughness": np.array(0.68 - 0.22 * person.oiliness, np.float32),
-        "specular": np.array((0.12 + 0.2 * person.oiliness) * (1 - 0.06 * person.tone), np.float32),
+        "specular": np.array((0.12 + 0.2 * person.oiliness) * (1 - 0.03 * person.tone), np.float32),
         "hair": lift(model, grid, person, mask),
         "hanging": np.array(hanging_numbers(person), np.float32),
         "lashes": np.array(0.6 + 0.6 * person.lash_line, np.float32),

@@ -25,9 +25,9 @@ SWATCH_EXPOSURE = 0.75
 """Albedo of skin as a share of its Monk swatch in linear RGB. Swatches are seen on a display whose white is 1; as an
 albedo the lightest would outshine teeth and the whites of the eyes, which skin never does."""
 
-_PALE = np.array([0.02, 0.15, 0.15])
+_PALE = np.array([0.02, 0.18, 0.19])
 """Absorbance that pale skin has beyond its swatch, which is nearly white paper: the blood that shines through."""
-_DARKEST = np.array([0.020, 0.0125, 0.009])
+_DARKEST = np.array([0.030, 0.0135, 0.008])
 """Albedo that even the darkest skin has beyond its swatch, which is nearly black: light from its depth, warm."""
 
 
