@@ -3,8 +3,8 @@
 Renders random faces, heads turned by at most 30 degrees, and asks the Face Landmarker: does it find them, do its
 scores follow what was asked (Spearman's rank correlation, left and right averaged), what does it score on average for
 each expression, and how far from the exact landmarks does it see them? Among expressions most faces are asked for next
-to nothing of a movement, and ranks of next to nothing are chance; so each movement is also asked alone, from none to
-full, of random neutral faces.
+to nothing of a movement, and ranks of next to nothing are chance; so as many random neutral faces are asked for all
+movements at once, each from none to full and drawn by itself.
 
     python -m benchmarks.witness --faces 1000 --output witness.json
     python -m benchmarks.witness --faces 1000 --face-model ICT-FaceKit/ --output witness_ict.json
@@ -44,9 +44,7 @@ def main() -> None:
     settings = SceneSettings(
         expressions=tuple(arguments.expressions), yaw=arguments.yaw, spread=arguments.spread, seed=arguments.seed
     )
-    result = witness(
-        settings, arguments.faces, arguments.movements, arguments.size, arguments.face_model, arguments.missed
-    )
+    result = witness(settings, arguments.faces, arguments.size, arguments.face_model, arguments.missed)
     print(table(result))
     if arguments.output:
         write_text(arguments.output, json.dumps(result | {"machine": machine()}, indent=2) + "\n")
@@ -56,7 +54,6 @@ def main() -> None:
 def witness(
     settings: SceneSettings,
     faces: int,
-    movements: int,
     size: int,
     face_model: Path | None = None,
     missed: Path | None = None,
@@ -65,50 +62,50 @@ def witness(
 
     Args:
         settings: what the scenes are like.
-        faces: how many to render with the expressions of `settings`.
-        movements: how many to render for each of `FOLLOWED` with that movement, from none to full, on a neutral face.
+        faces: how many to render with the expressions of `settings`, and how many with movements of `FOLLOWED`, each
+            from none to full, on a neutral face.
         size: side of the pictures, pixels.
         face_model: see `load_face_model`.
         missed: PNG file to write with the faces that were not found.
 
     Returns:
-        JSON values: `found` (share), `spearman` by movement among the expressions, `spearman_alone` among the faces
-        with that movement alone, `mean_score` and `mean_asked` by expression and movement, `found_by_expression`,
+        JSON values: `found` (share), `spearman` by movement among the expressions, `spearman_drawn` among the faces
+        whose movements were drawn, `mean_score` and `mean_asked` by expression and movement, `found_by_expression`,
         `landmark_error` (share of the picture's side, None if the model does not know the landmarks), and CPU seconds
         a face.
     """
     looker = _Looker(load_face_model(face_model), FaceLandmarker(), size)
     asked, scores, labels = looker.look(settings, [draw_scene(settings, row) for row in range(faces)])
-    alone = replace(settings, expressions=("neutral",), per_subject=len(FOLLOWED))
-    moved = [_with_movement(draw_scene(alone, row)) for row in range(movements * len(FOLLOWED))]
-    asked_alone, scores_alone, _ = looker.look(alone, moved)
+    neutral = replace(settings, expressions=("neutral",))
+    drawn = [_with_movements(draw_scene(neutral, row)) for row in range(faces)]
+    asked_drawn, scores_drawn, _ = looker.look(neutral, drawn)
     if missed is not None and looker.missed:
         rows = [looker.missed[i : i + 8] for i in range(0, len(looker.missed), 8)]
         write_bytes(missed, encode_png(contact_sheet(rows, [""] * len(rows), [])))
-    found = np.isfinite(scores_alone).all(1)
-    own = {name: found & (np.arange(len(moved)) % len(FOLLOWED) == i) for i, name in enumerate(FOLLOWED)}
+    found = np.isfinite(scores_drawn).all(1)
     known = np.array(looker.errors)[np.isfinite(looker.errors)]
     return {
         "face_model": looker.model.name,
         "faces": faces,
-        "movements": movements,
         "size": size,
         **summarise(asked, scores, labels),
-        "spearman_alone": {
-            name: rank_correlation(asked_alone[own[name]], scores_alone[own[name]], name) for name in own
-        },
-        "found_alone": float(found.mean()) if len(found) else None,
+        "spearman_drawn": {name: rank_correlation(asked_drawn[found], scores_drawn[found], name) for name in FOLLOWED},
+        "found_drawn": float(found.mean()),
         "landmark_error": float(np.median(known)) if len(known) else None,
-        "cpu_seconds_a_face": looker.seconds / (faces + len(moved)),
+        "cpu_seconds_a_face": looker.seconds / (2 * faces),
         "settings": asdict(settings),
     }
 
 
-def _with_movement(scene: Scene) -> Scene:
-    """Put one of the movements, in turn, on a scene, at a strength between none and full."""
-    name = FOLLOWED[scene.row % len(FOLLOWED)]
-    level = float(torch.rand((), generator=torch.Generator().manual_seed(scene.seed)))
-    moved = {shape: level for shape in BLENDSHAPE_NAMES if shape.startswith(name)}
+def _with_movements(scene: Scene) -> Scene:
+    """Put every movement on a scene, each at its own strength between none and full, the same on both sides."""
+    levels = torch.rand(len(FOLLOWED), generator=torch.Generator().manual_seed(scene.seed)).tolist()
+    moved = {
+        shape: level
+        for name, level in zip(FOLLOWED, levels, strict=True)
+        for shape in BLENDSHAPE_NAMES
+        if shape.startswith(name)
+    }
     return replace(scene, expression=feasible(scene.expression | moved))
 
 
@@ -197,9 +194,9 @@ def table(result: Mapping[str, Any]) -> str:
         "| | " + " | ".join(FOLLOWED) + " | found |",
         "|---" * (len(FOLLOWED) + 2) + "|",
     ]
-    for row, key in (("Spearman, expressions", "spearman"), ("Spearman, alone", "spearman_alone")):
+    for row, key in (("Spearman, expressions", "spearman"), ("Spearman, drawn movements", "spearman_drawn")):
         values = [result[key][name] for name in FOLLOWED]
-        share = result["found"] if key == "spearman" else result["found_alone"]
+        share = result["found"] if key == "spearman" else result["found_drawn"]
         cells = ["-" if value is None else f"{value:.2f}" for value in values]
         lines.append(f"| {row} | " + " | ".join(cells) + f" | {'-' if share is None else f'{share:.1%}'} |")
     for label, means in result["mean_score"].items():
@@ -212,8 +209,7 @@ def table(result: Mapping[str, Any]) -> str:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=int, default=1000)
-    parser.add_argument("--movements", type=int, default=60, help="faces with one movement alone, for each movement")
+    parser.add_argument("--faces", type=int, default=1000, help="of either kind")
     parser.add_argument("--face-model", type=Path, default=None, help="ICT-FaceKit; default: the built-in head")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, pixels")
     parser.add_argument("--yaw", type=float, default=30.0, help="farthest turn, degrees")

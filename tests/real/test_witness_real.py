@@ -27,7 +27,7 @@ def models(monkeypatch):
 
 
 def test_faces_of_the_built_in_head_are_found_and_smile_when_asked():
-    result = witness(SceneSettings(yaw=30.0), 21, 3, 128)
+    result = witness(SceneSettings(yaw=30.0), 21, 128)
     assert result["found"] >= 0.95
     smiles = {label: means["mouthSmile"] for label, means in result["mean_score"].items()}
     assert smiles["happy"] > 0.3
@@ -36,7 +36,7 @@ def test_faces_of_the_built_in_head_are_found_and_smile_when_asked():
 
 @pytest.mark.skipif(not (MODELS / NPZ_NAME).is_file(), reason=f"no {MODELS / NPZ_NAME}")
 def test_faces_of_ict_facekit_are_found_and_smile_when_asked():
-    result = witness(SceneSettings(yaw=30.0), 21, 3, 128, MODELS / NPZ_NAME)
+    result = witness(SceneSettings(yaw=30.0), 21, 128, MODELS / NPZ_NAME)
     assert result["found"] == 1
     jaws = {label: means["jawOpen"] for label, means in result["mean_score"].items()}
     assert jaws["surprise"] > jaws["neutral"] + 0.2
