@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,19 @@ from augment.devices import choose_device, one_thread
 from augment.folders import FaceTable, read_faces
 from augment.pictures import write_bytes, write_text
 from augment.runs import LOCK, Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
-from augment.training_log import doubt
 from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
 from emoaug import EmoaugError, __version__, bar_hidden
-from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, REFINED, SIMULATED, get_arm
+from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, get_arm
 from pipelines.audit import audit
 from pipelines.fitting import Extra, choose, fit, synthetic_first
 from pipelines.gain_data import GainData
+from pipelines.gain_job import Job
+from pipelines.gain_notes import found_in, known_before
 from pipelines.leaks import check_fold, check_pixels, few, trained_people
-from pipelines.splits import Fold, validation_split
+from pipelines.splits import Fold
 from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, train_measured
-from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial, trial_name
+from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial
 
 KIND = "gain trials"
 
@@ -100,7 +101,7 @@ def run_gain(
             with a face that tests.
     """
     loaded = GainData.load(data if isinstance(data, FaceTable) else read_faces(data), test, settings.size)
-    job = _Job(loaded, out, settings)
+    job = Job(loaded, out, settings)
     identity = {
         "settings": {k: v for k, v in json.loads(json.dumps(asdict(settings), default=str)).items() if k != "workers"},
         "vocabulary": list(loaded.faces.vocabulary),
@@ -119,7 +120,7 @@ def run_gain(
     for _, fold in folds:
         check_fold(fold, loaded)
     arms, left_out = possible_arms(settings, loaded, [fold for _, fold in folds])
-    notes = [*loaded.notes, *left_out, *_notes(settings, loaded, arms, folds[0][1], test is not None)]
+    notes = [*loaded.notes, *left_out, *known_before(job, arms, folds[0][1], test is not None)]
     trials = [
         Trial(get_arm(name), fold, seed, labels)
         for labels in settings.label_counts
@@ -141,7 +142,7 @@ def run_gain(
             ],
             "versions": {"emoaug": __version__, "torch": torch.__version__},
         }
-        waiting = [trial for trial in trials if not _result(out, trial).exists()]
+        waiting = [trial for trial in trials if not job.result(trial).exists()]
         if waiting or not before or not before.get("finished"):
             write_run(out, KIND, run)
             write_text(out / "audit.json", json.dumps(audit(loaded.faces).to_json(), indent=1) + "\n", parents=False)
@@ -153,10 +154,9 @@ def run_gain(
             _run_all("systems", _train_measured, list(systems.values()), len(systems), job, hold, engine)
             _run_all("synthetic faces", _make_set, todo, len(sets), job, hold, engine)
             _run_all("gain trials", _run_trial, waiting, len(trials), job, hold, engine)
-            hold.check([f"trials/{_result(out, trial).name}" for trial in waiting])
-            found = [*_kept(trials, job), *_too_few(trials, job), *_doubts(trials, job)]
-            write_run(out, KIND, run | {"finished": True, "notes": [*notes, *found]})
-        rows = [read_json(_result(out, trial)) for trial in trials]
+            hold.check([f"trials/{job.result(trial).name}" for trial in waiting])
+            write_run(out, KIND, run | {"finished": True, "notes": [*notes, *found_in(trials, job)]})
+        rows = [read_json(job.result(trial)) for trial in trials]
     return trial_table(rows, loaded.faces.vocabulary)
 
 
@@ -183,86 +183,6 @@ def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.D
     return pd.DataFrame(flat)
 
 
-def _notes(settings: GainSettings, data: GainData, arms: Sequence[str], fold: Fold, elsewhere: bool) -> list[str]:
-    """What a reader of the result should know, a sentence each; `elsewhere` is whether another dataset tests."""
-    notes = []
-    if not data.aligned:
-        notes.append(
-            "The faces are not aligned, so the recipe classical moves them four times as far as it would aligned ones; "
-            "classifiers need fewer labels for faces from emoaug align."
-        )
-    notes += filter(None, [data.left_out(fold, settings)])
-    if any(PRETRAINED in get_arm(name).sources for name in arms):
-        notes.append(
-            f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
-            "test were among what they learnt from cannot be seen here beyond their people's names."
-        )
-    once = [arm for arm in arms if any(source.endswith(MEASURED) for source in get_arm(arm).sources)]
-    if once and (settings.test_split or elsewhere):
-        notes.append(
-            f"The system of {', '.join(once)} is trained once, whatever the seed, as it sees the same faces: intervals "
-            "do not allow for another training of it."
-        )
-    if settings.initial is not None:
-        notes.append(
-            f"Systems of their kind begin with weights ({settings.initial}) that were trained elsewhere: whether faces "
-            "that test were among what they learnt from cannot be seen here beyond their people's names."
-        )
-    return notes
-
-
-def _kept(trials: Sequence[Trial], job: _Job) -> list[str]:
-    """How many of the faces that were made are learnt from, a sentence for each source of which some are not."""
-    sets = {part.name: part for trial in trials for part in job.sets(trial)[0]}
-    sentences = []
-    for source in sorted({part.source for part in sets.values()}):
-        paths = [part.record(job.out) for part in sets.values() if part.source == source]
-        # Those of finished trials may have been cleared away.
-        records = [read_json(path) for path in paths if path.is_file()]
-        made, kept = sum(record["faces"] for record in records), sum(len(record["kept"]) for record in records)
-        if kept < made:
-            empty = sum(not record["kept"] for record in records)
-            sentences.append(
-                f"Of {made:,} faces of {source}, a classifier of the labelled faces sees {kept:,} as what they are "
-                "labelled; the others are left out (--synthetic-kept all keeps them)."
-                + f" None is left in {empty} of {len(records)} sets, whose arms learn without."
-                * (empty > 0)
-            )
-    return sentences
-
-
-def _too_few(trials: Sequence[Trial], job: _Job) -> list[str]:
-    """In how many trials synthetic faces were too few to come first, a sentence for each arm that has such."""
-    sentences = []
-    for arm in dict.fromkeys(trial.arm for trial in trials if trial.arm.sources and job.settings.synthetic_first):
-        rows = [read_json(_result(job.out, trial)) for trial in trials if trial.arm == arm]
-        few_faces = sum(row["synthetic_faces"] > 0 and not row["synthetic_first"] for row in rows)
-        if few_faces:
-            sentences.append(
-                f"In {few_faces} of {len(rows)} trials of {arm.name} synthetic faces were too few, or too few of a "
-                "class, to be shown alone at first; they are a part of every batch there."
-            )
-    return sentences
-
-
-def _doubts(trials: Sequence[Trial], job: _Job) -> list[str]:
-    """Which trainings of systems ended in a doubt of what they make, a sentence for each system."""
-    names, sentences = job.data.faces.vocabulary, []
-    runs = {(part.source, part.system(job.out)) for trial in trials for part in job.sets(trial)[0]}
-    for source in sorted({source for source, _ in runs}):
-        logs = [run / "log.jsonl" for kind, run in sorted(runs) if kind == source]
-        # Neither strengths nor refined faces are labelled by what was asked of the system.
-        labelled = not source.endswith(MEASURED) and source != REFINED
-        reasons = [doubt(log, names) for log in logs if labelled and log.is_file()]
-        found = [reason for reason in reasons if reason is not None]
-        if found:
-            sentences.append(
-                f"Of {source}, {len(found)} of {len(reasons)} trainings ended in a doubt, such as: {found[0]}. A copy "
-                "that is labelled as something else is a wrong label; look at the samples, and train for longer."
-            )
-    return sentences
-
-
 def _checked_initial(settings: GainSettings) -> dict[str, Any]:
     """The configuration of the weights that systems begin with.
 
@@ -285,58 +205,15 @@ def _units(data: GainData) -> str:
     return "pictures" if unknown.all() else "people and pictures of nobody named" if unknown.any() else "people"
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What every task needs."""
-
-    data: GainData
-    out: Path
-    settings: GainSettings
-
-    def validation(self, trial: Trial) -> tuple[np.ndarray, np.ndarray] | None:
-        """Labelled training faces to train on and to choose settings on; None if nothing is chosen."""
-        if self.settings.tuning == "none":
-            return None
-        rows = self.data.labelled(trial.fold, trial.labels, trial.seed)
-        return validation_split(self.data.faces, self.data.groups, rows, trial.seed)
-
-    def sets(self, trial: Trial) -> tuple[list[SyntheticSet], list[SyntheticSet]]:
-        """The synthetic faces that a trial trains with, and those that know nothing of its validation faces."""
-        rows = self.data.labelled(trial.fold, trial.labels, trial.seed)
-        none = np.zeros(0, dtype=np.int64)
-        rest = np.setdiff1d(trial.fold.train, rows) if self.settings.unlabelled == "all" else none
-        split = self.validation(trial)
-
-        def wanted(source: str, train: np.ndarray, unlabelled: np.ndarray, held_out: np.ndarray) -> SyntheticSet:
-            what = f"{source}-tuning" if len(held_out) else source
-            name = trial_name(trial.fold.number, trial.seed, trial.labels, what)
-            if source == SIMULATED and self.settings.simulated_expressions == "prototypes":
-                # Rendered from the seed and the names of the classes alone, so that trials of one seed share them.
-                shown = np.unique(self.data.faces.label_indices()[train])
-                name = f"seed{trial.seed}-{'-'.join(map(str, shown))}-{source}"
-            return SyntheticSet(name, source, trial.seed, train, unlabelled, held_out, trial.fold.test)
-
-        whole = [wanted(source, rows, rest, none) for source in trial.arm.sources]
-        if split is None:
-            return whole, []
-        train, held_out = split
-        apart = rest[~np.isin(self.data.groups[rest], self.data.groups[held_out])]
-        return whole, [wanted(source, train, apart, held_out) for source in trial.arm.sources]
-
-
-def _result(out: Path, trial: Trial) -> Path:
-    return out / "trials" / f"{trial.name}.json"
-
-
-def _train_measured(wanted: SyntheticSet, job: _Job) -> None:
+def _train_measured(wanted: SyntheticSet, job: Job) -> None:
     train_measured(wanted, job.data, job.out, job.settings)
 
 
-def _make_set(wanted: SyntheticSet, job: _Job) -> None:
+def _make_set(wanted: SyntheticSet, job: Job) -> None:
     make_synthetic(wanted, job.data, job.out, job.settings)
 
 
-def _run_trial(trial: Trial, job: _Job) -> None:
+def _run_trial(trial: Trial, job: Job) -> None:
     """Train and test one classifier, and write its scores and its probabilities."""
     data, settings, fold = job.data, job.settings, trial.fold
     rows = data.labelled(fold, trial.labels, trial.seed)
@@ -355,7 +232,7 @@ def _run_trial(trial: Trial, job: _Job) -> None:
     made = np.concatenate([np.zeros(0, dtype=np.int64), *(classes for _, classes in extras)])
     units, packed = data.tested_groups[fold.test], io.BytesIO()
     np.savez(packed, probabilities=probabilities, rows=fold.test, labels=labels, units=units)
-    write_bytes(_result(job.out, trial).with_suffix(".npz"), packed.getvalue(), parents=False)
+    write_bytes(job.result(trial).with_suffix(".npz"), packed.getvalue(), parents=False)
     result = {
         "arm": trial.arm.name,
         "labels": str(trial.labels),
@@ -371,10 +248,10 @@ def _run_trial(trial: Trial, job: _Job) -> None:
         "synthetic_first": synthetic_first(made, data.faces.label_indices()[rows], settings),
         "scores": scores.to_dict(),
     }
-    write_text(_result(job.out, trial), json.dumps(result) + "\n", parents=False)
+    write_text(job.result(trial), json.dumps(result) + "\n", parents=False)
 
 
-def _read_sets(sets: Sequence[SyntheticSet], job: _Job) -> tuple[list[Extra], float]:
+def _read_sets(sets: Sequence[SyntheticSet], job: Job) -> tuple[list[Extra], float]:
     """Synthetic faces and the seconds that making them took."""
     read = [read_synthetic(wanted, job.data, job.out, job.settings) for wanted in sets]
     return [(faces, labels) for faces, labels, _ in read], sum(seconds for *_, seconds in read)
@@ -382,10 +259,10 @@ def _read_sets(sets: Sequence[SyntheticSet], job: _Job) -> tuple[list[Extra], fl
 
 def _run_all(
     name: str,
-    run: Callable[[Any, _Job], None],
+    run: Callable[[Any, Job], None],
     tasks: Sequence[Any],
     count: int,
-    job: _Job,
+    job: Job,
     hold: Hold,
     engine: Engine | None,
 ) -> None:
@@ -403,7 +280,7 @@ def _run_all(
         (engine or do_all)(tasks, 1 if one_card else job.settings.workers, partial(_runner, run, job), noted)
 
 
-def _runner(run: Callable[[Any, _Job], None], job: _Job) -> Callable[[Any], None]:
+def _runner(run: Callable[[Any, Job], None], job: Job) -> Callable[[Any], None]:
     """Keep what every task needs, once a process, and give what runs one."""
     on_cpu = choose_device(job.settings.training.device) == "cpu"
     for path in (job.out / LOCK, job.data.faces.root):
