@@ -147,7 +147,7 @@ def rendered(model: FaceModel, size: int, options: Options) -> dict[str, Any]:
     wall = torch.full((count, 3, size, size), 0.4, device=options.device)
     one = torch.ones(count)
     effects = CameraEffects(
-        one, torch.ones(count, 3), 0.5 * one, 0.2 * one, 0.02 * one, 0.01 * one, 80 * one, one > 1
+        one, torch.ones(count, 3), 0.5 * one, 0.2 * one, 0.02 * one, 0.01 * one, 1.3 * one, 80 * one, one > 1
     ).to(options.device)
     shadow = self_shadow(model)
 

@@ -1,4 +1,4 @@
-"""What a camera does to light: exposure, colour balance, blur, falloff, noise, JPEG."""
+"""What a camera does to light: exposure, colour balance, blur, falloff, noise, contrast, JPEG."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _SHOULDER = 0.7
 """Linear value from which highlights are compressed instead of cut, as films and cameras do."""
 _VIGNETTE_REACH = 0.5**0.5
 """Distance of the corners from the middle, in sides of the picture."""
+FACE = (0.5, 0.53, 0.28, 0.36)
+"""An ellipse inside of aligned faces: its middle and half its width and height, shares of the picture's side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,8 @@ class CameraEffects:
     """Standard deviation of the noise where linear light is 1, (N,); grows as the root of the light."""
     read_noise: Tensor
     """Standard deviation of the noise in the dark, linear, (N,)."""
+    contrast: Tensor
+    """Factor on the differences from the face's mean, of encoded values, (N,); 1 leaves them."""
     quality: Tensor
     """JPEG quality from 1 to 100, (N,); 0 is no JPEG."""
     grey: Tensor
@@ -61,9 +65,18 @@ def photograph(pictures: Tensor, effects: CameraEffects, generators: Sequence[to
     variance = effects.shot_noise[:, None, None, None] ** 2 * light + effects.read_noise[:, None, None, None] ** 2
     light = (light + variance.clamp(min=0).sqrt() * noise).clamp(min=0)
     seen = to_srgb(_compress(light))
+    face = (seen.mean(1) * face_mask(side).to(seen)).sum((1, 2)) / face_mask(side).sum()
+    seen = torch.lerp(face[:, None, None, None], seen, effects.contrast[:, None, None, None]).clamp(0, 1)
     luma = (seen * seen.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     seen = torch.where(effects.grey[:, None, None, None], luma, seen)
     return 2 * jpeg(seen, effects.quality) - 1
+
+
+def face_mask(side: int) -> Tensor:
+    """Say which pixels lie inside of `FACE`, (side, side) bool."""
+    x, y, across, down = FACE
+    place = (torch.arange(side) + 0.5) / side
+    return ((place - x) / across) ** 2 + ((place[:, None] - y) / down) ** 2 < 1
 
 
 def to_srgb(light: Tensor) -> Tensor:

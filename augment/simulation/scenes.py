@@ -118,7 +118,8 @@ class Place:
     even: tuple[float, float, float]
     """Light from everywhere, linear RGB."""
     camera: dict[str, float]
-    """Exposure (stops), warmth, blur (shares of the side), noise, vignette, JPEG quality and whether it is grey."""
+    """Exposure (stops), warmth, blur (shares of the side), noise, vignette, JPEG quality, whether it is grey, and
+    contrast (a factor)."""
     backdrop: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Linear RGB of a plain backdrop on the left and on the right; None for a background drawn from its seed."""
 
@@ -252,6 +253,8 @@ def draw_place(generator: torch.Generator, settings: SceneSettings, steepness: f
         "grey": float(_uniform(generator) < settings.grey),
     }
     background = int(torch.randint(2**62, (), generator=generator))
+    # Found photographs have harder light and more contrast than a studio's: from as much to twice as much.
+    camera["contrast"] = math.exp((0.25 + 0.3 * _normal(generator)) * min(spread, 2.0))
     return Place(background, lamps, sources, _tint(room * 0.65, 0.3 * warmth), camera)
 
 

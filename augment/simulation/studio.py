@@ -192,6 +192,7 @@ def _effects(places: Sequence[Place], skin: Tensor, size: int) -> CameraEffects:
         vignette=values["vignette"],
         shot_noise=values["noise"],
         read_noise=values["noise"] / 4,
+        contrast=values["contrast"],
         quality=values["jpeg"],
         grey=values["grey"] > 0,
     )

@@ -1,4 +1,4 @@
-"""Head poses, backdrops and light as photographs of a dataset have them, so that renders are like these to begin with.
+"""Head poses, backdrops, light, contrast and sharpness as a dataset's photographs have them: renders begin like them.
 
 A rendered face that stands where no photograph of the dataset stands is told from one by that alone, and a refiner
 then has to repaint what need not have been wrong.
@@ -7,16 +7,18 @@ then has to repaint what need not have been wrong.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from augment.faces import read_measures
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.simulation.mannerisms import Draw
-from augment.simulation.photograph import from_srgb
+from augment.simulation.photograph import face_mask, from_srgb, to_srgb
 from augment.simulation.scenes import Place, SceneSettings, draw_place
 from emoaug import EmoaugError
 
@@ -26,6 +28,14 @@ _CHEEKS = ((0.4, 0.75), (0.24, 0.46), (0.54, 0.76))
 """Rows, and columns left and right, of the cheeks of an aligned face, shares of its side."""
 _STEEPEST = 0.9
 """Logarithm of the ratio of light on both cheeks under a bare lamp from the side."""
+_CONTRASTS = 0.6, 4.0
+"""Least and greatest contrast of a camera."""
+_EVEN = 0.1
+"""Standard deviation of the grey values of a rendered face, in [0, 1], whose contrast nobody has raised."""
+_BANDS = ((0.12, 0.20), (0.40, 0.50))
+"""Middle and high frequencies, cycles a pixel, whose power says how sharp a picture is."""
+_SHARP = 3.3
+"""By how much the logarithm of the power falls from the first to the second in rendered faces that are sharp."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +52,10 @@ class Surroundings:
     """Logarithm of the light on the right cheek, as seen, over that on the left, (N,)."""
     grey: np.ndarray
     """Whether the photograph is grey, (N,) bool."""
+    contrast: np.ndarray
+    """Contrast that gives a rendered face the spread of grey values of this one, a factor, (N,)."""
+    blur: np.ndarray
+    """Standard deviation of the Gaussian that would make a sharp render as soft, shares of the side, (N,)."""
 
     @classmethod
     def from_folder(cls, folder: Path, faces: FaceTable | None = None) -> Surroundings:
@@ -75,6 +89,8 @@ class Surroundings:
             backdrop=torch.stack([c.flatten(2).median(2).values for c in corners], 1).numpy(),
             slope=(right / left).log().numpy(),
             grey=(pixels.amax(1).int() - pixels.amin(1).int()).flatten(1).amax(1).numpy() <= 2,
+            contrast=contrast_of(pixels.float().mean(1) / 255).numpy(),
+            blur=(softness(pixels.float().mean(1)) / side).numpy(),
         )
 
     def fingerprint(self) -> str:
@@ -94,8 +110,46 @@ class Surroundings:
         return tuple(round(float(np.clip(angle, -60, 60)), 2) for angle in moved)  # type: ignore[return-value]
 
     def draw_place(self, generator: torch.Generator, settings: SceneSettings) -> Place:
-        """A place with a photograph's backdrop, greyness and direction of light; see `scenes.draw_place`."""
+        """A place with a photograph's backdrop, greyness, contrast, sharpness and direction of light.
+
+        See `scenes.draw_place`.
+        """
         row = Draw(generator).pick(len(self.labels))
         place = draw_place(generator, settings, steepness=float(np.clip(self.slope[row] / _STEEPEST, -1, 1)))
-        left, right = (tuple(round(float(value), 4) for value in colour) for colour in self.backdrop[row])
-        return replace(place, backdrop=(left, right), camera={**place.camera, "grey": float(self.grey[row])})
+        # The camera's contrast moves a backdrop away from the face, as it does everything.
+        seen = 0.5 + (to_srgb(torch.from_numpy(self.backdrop[row])) - 0.5) / max(1.0, float(self.contrast[row]))
+        left, right = (tuple(round(value, 4) for value in colour) for colour in from_srgb(seen).tolist())
+        camera = {**place.camera, "grey": float(self.grey[row]), "contrast": float(self.contrast[row])}
+        if self.blur[row] > 0:
+            # Noise that was there would have kept the high frequencies up; so there was none, or it is blurred as well.
+            camera |= {"blur": float(self.blur[row]), "noise": 0.0}
+        return replace(place, backdrop=(left, right), camera=camera)
+
+
+def contrast_of(pictures: Tensor) -> Tensor:
+    """Contrast of faces, as `CameraEffects.contrast` has it, (N,), from grey pictures (N, S, S) in [0, 1]."""
+    values = pictures[:, face_mask(pictures.shape[-1])]
+    return (values.std(1) / _EVEN).clamp(*_CONTRASTS)
+
+
+def softness(pictures: Tensor) -> Tensor:
+    """How soft pictures are.
+
+    Args:
+        pictures: grey, (N, S, S), in any units.
+
+    Returns:
+        Standard deviation of the Gaussian, pixels, that would take from a sharp render as much of its high frequencies
+        as these lack, (N,); 0 for what is as sharp, or is noisy.
+    """
+    side = pictures.shape[-1]
+    window = torch.hann_window(side, periodic=False)
+    flat = (pictures - pictures.mean((1, 2), keepdim=True)) * window * window[:, None]
+    power = torch.fft.fft2(flat).abs().square()
+    frequency = torch.fft.fftfreq(side)
+    radius = torch.hypot(frequency, frequency[:, None])
+    middle, high = (power[:, (radius >= low) & (radius < top)].mean(1).clamp(min=1e-9).log() for low, top in _BANDS)
+    # A Gaussian of deviation s leaves exp(-(2 pi s f)^2) of the power at frequency f.
+    squares = [sum(band) ** 2 / 4 for band in _BANDS]
+    lacking = (middle - high - _SHARP).clamp(min=0)
+    return (lacking / (4 * math.pi**2 * (squares[1] - squares[0]))).sqrt()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from augment.simulation.photograph import CameraEffects, blur, from_srgb, photograph, to_srgb
+from augment.simulation.photograph import CameraEffects, blur, face_mask, from_srgb, photograph, to_srgb
 
 
 def none(count: int) -> CameraEffects:
@@ -20,6 +20,7 @@ def none(count: int) -> CameraEffects:
         vignette=zero,
         shot_noise=zero,
         read_noise=zero,
+        contrast=torch.ones(count),
         quality=zero,
         grey=torch.zeros(count, dtype=torch.bool),
     )
@@ -49,6 +50,23 @@ def test_highlights_keep_their_order_and_do_not_clip():
     seen = photograph(light, none(1), generators(1))[0, 0, 0]
     assert (seen.diff() > 0).all()
     assert seen[-1] < 1
+
+
+def test_contrast_is_a_factor_on_differences_from_the_mean_of_the_face():
+    light = from_srgb(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.2 + 0.4)
+    even = (photograph(light, none(1), generators(1)) + 1) / 2
+    seen = (photograph(light, replace(none(1), contrast=torch.tensor([2.0])), generators(1)) + 1) / 2
+    mean = even.mean(1)[0][face_mask(64)].mean()
+    torch.testing.assert_close(seen, mean + 2 * (even - mean), rtol=0, atol=1e-5)
+
+
+def test_the_face_lies_where_alignment_puts_it():
+    inside = face_mask(100)
+    assert inside.float().mean() == pytest.approx(np.pi * 0.28 * 0.36, abs=0.005)
+    assert inside[53, 50]
+    assert inside[53, 25]
+    assert not inside[53, 20]
+    assert not inside[10, 50]
 
 
 def test_exposure_and_white_balance_are_factors():

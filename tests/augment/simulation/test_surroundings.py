@@ -1,5 +1,6 @@
 """Scenes drawn like photographs have these photographs' poses, backdrops, greyness and side of light."""
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,11 +10,11 @@ from augment.action_units import BLENDSHAPE_NAMES
 from augment.faces import FaceMeasures, write_measures
 from augment.folders import load_faces, read_faces, write_metadata
 from augment.pictures import encode_png, write_bytes
-from augment.simulation.photograph import from_srgb
+from augment.simulation.photograph import blur, face_mask, to_srgb
 from augment.simulation.scenes import SceneSettings, draw_scene
 from augment.simulation.simulate import simulate
 from augment.simulation.simulation_work import SimulateSettings
-from augment.simulation.surroundings import Surroundings
+from augment.simulation.surroundings import Surroundings, contrast_of, softness
 from emoaug import EmoaugError
 
 LEFT, RIGHT = (200, 30, 40), (20, 60, 210)
@@ -56,12 +57,41 @@ def test_heads_are_held_as_on_photographs_of_the_same_expression(tmp_path):
         assert abs(pitch - wanted[1]) < 8
 
 
-def test_backdrops_have_the_colours_of_the_upper_corners(tmp_path):
+def test_backdrops_have_the_colours_of_the_upper_corners_once_the_camera_has_raised_the_contrast(tmp_path):
     photographs(tmp_path, lit_from_right=True)
-    wanted = from_srgb(torch.tensor([LEFT, RIGHT]) / 255).numpy()
     for scene in scenes_like(tmp_path):
-        assert np.allclose(scene.place.backdrop, wanted, atol=1e-3)
+        seen = to_srgb(torch.tensor(scene.place.backdrop))
+        raised = 0.5 + scene.place.camera["contrast"] * (seen - 0.5)
+        assert np.allclose(raised, np.array([LEFT, RIGHT]) / 255, atol=2e-3)
         assert not scene.place.camera["grey"]
+
+
+def test_photographs_as_hard_as_a_render_want_no_contrast_and_harder_ones_as_much_more():
+    grey = torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
+    spread = grey[:, face_mask(64)].std(1)
+    assert torch.allclose(contrast_of(grey), spread / 0.1)
+    assert torch.allclose(contrast_of(0.5 + 1.5 * (grey - 0.5)), 1.5 * spread / 0.1)
+    assert contrast_of(torch.full((1, 64, 64), 0.5)) == 0.6
+
+
+@pytest.mark.parametrize("sigma", [0.4, 0.6, 0.9])
+def test_softness_is_the_gaussian_that_was_laid_over_sharp_pictures(sigma):
+    noise = torch.randn(32, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    # As sharp as a render: power that falls with a power of the frequency, by `_SHARP` from the middle to the high.
+    radius = torch.hypot(torch.fft.fftfreq(64), torch.fft.fftfreq(64)[:, None]).clamp(min=1 / 64)
+    sharp = torch.fft.ifft2(torch.fft.fft2(noise) * radius ** (-3.3 / 2 / np.log(0.45 / 0.16))).real
+    assert softness(sharp[:, 0]).median() < 0.15
+    assert softness(blur(sharp, torch.full((32,), sigma))[:, 0]).median() == pytest.approx(sigma, abs=0.12)
+
+
+def test_soft_photographs_give_soft_renders_without_noise(tmp_path):
+    photographs(tmp_path, lit_from_right=True)
+    for path in tmp_path.glob("*/*.png"):
+        picture = cv2.GaussianBlur(cv2.imread(str(path)), (0, 0), 1.5)
+        write_bytes(path, encode_png(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)))
+    cameras = [scene.place.camera for scene in scenes_like(tmp_path)]
+    assert all(camera["noise"] == 0 for camera in cameras)
+    assert all(camera["blur"] * SIDE > 0.3 for camera in cameras)
 
 
 @pytest.mark.parametrize("right", [True, False])
