@@ -60,7 +60,11 @@ class TrainingFaces:
     @cached_property
     def pairs(self) -> Pairs:
         """Who has pictures of two or more expressions."""
-        return Pairs.among(self.labels, self.subjects, self.faces)
+        found = Pairs.among(self.labels, self.subjects, self.faces)
+        if self.groups is None:
+            return found
+        rows = [evened_out(torch.tensor(r), self.groups[r]).tolist() for r in found.rows_by_class]
+        return replace(found, rows_by_class=rows)
 
     @cached_property
     def company(self) -> Company:
@@ -268,6 +272,27 @@ def load_training_faces(
         subjects=subjects,
         subject_names=subject_names,
         intensities=intensities,
+    )
+
+
+def side_by_side(own: TrainingFaces, also: TrainingFaces) -> TrainingFaces:
+    """Put the faces of two datasets together, whose classes are the same; of each class both are drawn as often.
+
+    Args:
+        own: faces whose conditions are classes.
+        also: likewise; its people are others than those of `own`, whatever they are called.
+    """
+    assert own.subjects is not None
+    assert also.subjects is not None
+    strangers = torch.where(also.subjects < 0, -1, also.subjects + len(own.subject_names))
+    return TrainingFaces(
+        torch.cat([own.faces, also.faces]),
+        torch.cat([own.labels, also.labels]),
+        torch.cat([own.landmarks, also.landmarks]),
+        own.classes,
+        subjects=torch.cat([own.subjects, strangers]),
+        subject_names=own.subject_names + also.subject_names,
+        groups=torch.cat([torch.zeros_like(own.labels), torch.ones_like(also.labels)]),
     )
 
 

@@ -25,7 +25,7 @@ from augment.ranks import decided, together
 from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
 from augment.systems import SYSTEMS, Translator, get_system
 from augment.training import Trainer, TrainingSettings
-from augment.training_data import TrainingFaces, check_partners, data_hash, load_training_faces
+from augment.training_data import TrainingFaces, check_partners, data_hash, load_training_faces, side_by_side
 from emoaug import EmoaugError, __version__
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def train(
     machines: Machines | None = None,
     compiled: bool = False,
     initial: Path | str | None = None,
+    also: FaceTable | None = None,
 ) -> Path:
     """Train a system on a dataset's training faces, or go on with the run in `out`.
 
@@ -70,6 +71,8 @@ def train(
             those other processes end with this call: what follows it happens once.
         compiled: have `torch.compile` make code for the networks that make faces; the last bits of sums differ.
         initial: checkpoint of the same system to begin with, whatever its expressions; see `begin_with`.
+        also: another aligned dataset to learn from beside, such as rendered faces, whose labels are exact and whose
+            people all show every expression; it is drawn from as often. Its expressions are learnt too.
 
     Returns:
         The checkpoint folder.
@@ -79,6 +82,12 @@ def train(
     """
     chosen = faces.select(faces.for_training())
     names, scale = condition_names or faces.vocabulary, None
+    beside = None if also is None else also.select(also.for_training() & also.table.label.notna().to_numpy())
+    if beside is not None:
+        if conditions != "labels":
+            raise EmoaugError("faces to learn from beside go by their labels; measured conditions are without them")
+        shown = set(beside.table.label)
+        names = condition_names or (*names, *(name for name in beside.vocabulary if name in shown - set(names)))
     if conditions == "labels":
         if not get_system(system).takes_unlabelled:
             chosen = chosen.select(chosen.table.label.notna().to_numpy())
@@ -89,11 +98,14 @@ def train(
         chosen = chosen.select(are_measured(chosen))
         scale = fit_scale(chosen, conditions)
         names = scale.names
-    check_partners(chosen, get_system(system).partners, scale is not None)
+    if beside is None:
+        check_partners(chosen, get_system(system).partners, scale is not None)
     data_sha256 = data_hash(chosen)
 
     def prepare() -> tuple[Translator, TrainingFaces]:
         data = load_training_faces(chosen, names, system_settings.size, scale)
+        if beside is not None:
+            data = side_by_side(data, load_training_faces(beside, names, system_settings.size))
         translator = get_system(system)(names, system_settings)
         if initial is not None:
             begin_with(translator, load_translator(initial))
@@ -114,6 +126,12 @@ def train(
         before = read_config(initial)
         identity |= {"initial_sha256": before["weights_sha256"]}
         seen |= {"initial": before["extra"].get("training_data", {})}
+    if beside is not None:
+        # Not an entry of every run: those from before there was such a thing go on.
+        identity |= {"also_sha256": data_hash(beside)}
+        real = beside.table.subject[~beside.table.is_synthetic.astype(bool)].dropna()
+        seen |= {"also": {"faces": len(beside), "sha256": identity["also_sha256"]}}
+        seen["subjects"] = sorted({*subjects, *map(str, real)})
     if scale is not None:
         identity |= {"conditions": scale.to_json()}
         extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +27,10 @@ class Options:
     """Folder of aligned faces; its `val` and `test` splits are left out."""
     out: Path
     """Run folder: settings, log, sample sheets, checkpoint."""
+    also: Path | None = None
+    """Another folder of aligned faces to learn from beside, such as rendered ones (emoaug simulate --like DATA), whose
+    labels are exact and whose people show every expression; it is drawn from as often, its expressions are learnt too.
+    For data that are few, or show faint expressions."""
     system: str = "lssl"
     """Which published system."""
     configuration: Literal["compact", "paper"] = "compact"
@@ -56,6 +60,7 @@ def run(options: Options) -> None:
     system = get_system(options.system)
     unlabelled = options.conditions != "labels" or system.takes_unlabelled
     faces = open_dataset(options.data, options.reading, unlabelled)
+    also = None if options.also is None else open_dataset(options.also, replace(options.reading, subject_pattern=None))
     size = options.size
     if size is None and options.configuration == "compact":
         size = load_faces(faces.select([0]), None).shape[-1]
@@ -68,6 +73,7 @@ def run(options: Options) -> None:
         machines=options.machines,
         compiled=options.compile,
         initial=options.initial,
+        also=also,
     )
     samples = sorted((options.out / "samples").glob("*.png"))
     data = options.data if faces.table["label"].notna().any() else "LABELLED"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from augment.training_data import TrainingFaces, data_hash, load_training_faces, vary
+from augment.training_data import TrainingFaces, data_hash, load_training_faces, side_by_side, vary
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 
@@ -225,3 +225,20 @@ def test_a_hash_of_training_faces_is_of_pictures_and_labels_and_not_of_names(tmp
     relabelled = replace(faces, table=faces.table.assign(label="happy"))
     assert data_hash(renamed) == data_hash(faces)
     assert len({data_hash(f) for f in (faces, relabelled, faces.select(np.arange(11)))}) == 3
+
+
+def test_of_two_datasets_side_by_side_both_are_drawn_as_often_and_nobody_is_in_both():
+    own = replace(numbered_faces([0, 0, 1], [0, 1, 0]), subject_names=("a", "b"))
+    also = replace(numbered_faces([0, 0, 0, 1, 1, 1, -1], [0, 1, 2, 0, 1, 2, 0]), subject_names=("a", "c"))
+    also = replace(also, faces=also.faces + 100)
+    both = side_by_side(own, also)
+    assert both.subjects.tolist() == [0, 0, 1, 2, 2, 2, 3, 3, 3, -1]
+    drawn = [both.batch(torch.Generator().manual_seed(1), 600, 0.0, p) for p in ("none", "same subject")]
+    for batch in drawn:
+        from_also = (batch.faces.amax((1, 2, 3)) * 127.5 + 127.5) > 95
+        for label, share in ((0, 0.5), (1, 0.5), (2, 1.0)):
+            mine = batch.conditions[:, label] == 1
+            assert from_also[mine].float().mean() == pytest.approx(share, abs=0.1)
+    pairs = drawn[1]
+    apart = (pairs.partners - pairs.faces).abs().amax((1, 2, 3)) * 127.5
+    assert apart.max() < 25  # a person's pictures follow each other

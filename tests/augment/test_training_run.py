@@ -134,3 +134,33 @@ def test_a_run_begins_where_another_ended_and_says_whom_that_one_saw(faces, tmp_
     assert set(seen["initial"]["subjects"]) == set(others.table.subject)
     with pytest.raises(EmoaugError, match="differs"):
         train(faces, tmp_path / "second", "lssl", SYSTEM, still)
+
+
+def test_another_dataset_is_learnt_from_beside_with_its_expressions_and_its_people_are_told_unless_rendered(
+    faces, tmp_path
+):
+    others = draw_dataset(tmp_path / "others", subjects=3)
+    relabelled = others.table.label.replace("neutral", "sad")
+    others = replace(others, table=others.table.assign(label=relabelled), vocabulary=("sad", "happy"))
+    train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=others)
+    config = read_config(tmp_path / "run")
+    assert config["condition_names"] == ["neutral", "happy", "sad"]
+    seen = config["extra"]["training_data"]
+    assert seen["faces"] == len(faces)
+    assert seen["also"]["faces"] == len(others)
+    assert set(seen["subjects"]) == set(faces.table.subject) | set(others.table.subject)
+    with pytest.raises(EmoaugError, match="differ"):
+        train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
+    rendered = replace(others, table=others.table.assign(is_synthetic=True))
+    train(faces, tmp_path / "second", "lssl", SYSTEM, SETTINGS, also=rendered)
+    assert set(read_config(tmp_path / "second")["extra"]["training_data"]["subjects"]) == set(faces.table.subject)
+    with pytest.raises(EmoaugError, match="by their labels"):
+        train(faces, tmp_path / "third", "lssl", SYSTEM, SETTINGS, conditions="blendshapes", also=others)
+
+
+def test_rendered_people_make_up_for_pairs_that_a_dataset_has_not(faces, tmp_path):
+    alone = replace(faces, table=faces.table.assign(subject=None))
+    settings = replace(get_system("cdaae").configurations["compact"], size=32)
+    with pytest.raises(EmoaugError, match="person"):
+        train(alone, tmp_path / "run", "cdaae", settings, SETTINGS)
+    train(alone, tmp_path / "run", "cdaae", settings, SETTINGS, also=draw_dataset(tmp_path / "others", subjects=3))
