@@ -207,6 +207,19 @@ def distances(one: Tensor, other: Tensor, side: int) -> Tensor:
     return (_means(one, side) - _means(other, side)).abs().mean((1, 2, 3))
 
 
+ALIKE = 0.12
+"""Most by which two pictures of a person may differ, of 2, over squares of 1/8 of the side, to be a pair: more than
+those of a studio do, and less than with the head turned or in other light."""
+
+
+def are_pairs(faces: Tensor, partners: Tensor, same_picture: Tensor) -> Tensor:
+    """Say which faces and partners, (N, 3, S, S) each, make pairs to compare pixel by pixel, (N,) bool.
+
+    A pair whose light, pose or background differ teaches these; and the same picture, (N,) bool, is no pair.
+    """
+    return (distances(faces, partners, faces.shape[-1] // 8) < ALIKE) & ~same_picture
+
+
 def blurred_l1(one: Tensor, other: Tensor, side: int) -> Tensor:
     """Mean absolute difference of pictures (N, C, H, W) whose pixels are means over squares of a side, in pixels.
 

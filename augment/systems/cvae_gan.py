@@ -17,7 +17,8 @@ penalty on the gradients of critic and classifier and augmentation of what they
 learn from, without which they know the training faces by heart and ask for changes that nobody sees; and faces
 translated to other expressions among those whose means are matched, since an expression left in the code would else
 come through. A code learned from a few hundred faces does not hold a stranger, so translating moves and repaints the
-source's pixels as the generator's features say, which are those that paint the face of the code.
+source's pixels as the generator's features say, which are those that paint the face of the code; and where the data
+have the person's own picture of the target, the translated face is compared to it.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ class CVAEGANSettings:
     """Whether faces translated to their targets count among the made ones, besides those from noise."""
     own_weight: float = 0.02
     """Weight of the distance of a face from itself translated to what it shows, for `composed` output."""
+    partner_weight: float = 0.2
+    """Weight of the distance of a translated face from the person's own picture of the target, where there is one that
+    differs little besides; for `composed` output. Ours: without it mouths are bent into arcs."""
     retouch_weight: float = 0.003
     """Weight of what retouching costs, for `composed` output; see `losses.retouching`."""
     critic_augmentation: float = 0.15
@@ -249,10 +253,11 @@ class CVAEGAN(Translator):
         title="CVAE-GAN",
         paper="Bao et al., CVAE-GAN: Fine-Grained Image Generation through Asymmetric Training, ICCV 2017, "
         "arXiv 1703.10155",
-        needs="aligned faces of at least two expressions; no pairs, no subjects",
+        needs="aligned faces of at least two expressions; pairs of one person help",
         abilities=("translate", "sample"),
     )
     settings_class = CVAEGANSettings
+    partners = "same subject if any"
     configurations: ClassVar[dict[str, Any]] = {
         "compact": CVAEGANSettings(),
         "paper": CVAEGANSettings(
@@ -270,6 +275,7 @@ class CVAEGAN(Translator):
             translated_too=False,
             critic_augmentation=0,
             penalty_weight=0,
+            partner_weight=0,
         ),
     }
     settings: CVAEGANSettings
@@ -367,6 +373,14 @@ class CVAEGAN(Translator):
                 made.append(retouched.faces[: len(code)].to(rebuilt.dtype))
         return Made(rebuilt, torch.cat(made), mean, log_variance, retouched)
 
+    def partner_loss(self, batch: Batch, translated: Tensor) -> Tensor:
+        """Distance to the person's own picture of the target, over squares of 1/32 of the side."""
+        assert batch.partners is not None
+        assert batch.same_picture is not None
+        counted = losses.are_pairs(batch.faces, batch.partners, batch.same_picture)
+        # Over all, not over those that count: one pair among strangers weighs no more than one among pairs.
+        return (losses.distances(translated, batch.partners, max(1, self.size // 32)) * counted).mean()
+
     def judge_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real faces from rebuilt ones and from those made for the targets; name the expression of real faces."""
         strength = self.settings.critic_augmentation
@@ -435,6 +449,9 @@ class CVAEGAN(Translator):
             terms |= losses.retouching(retouched.flow, retouched.mask)
             cost = 3 * terms["flow"] + 0.04 * terms["mask"] + terms["mask_smoothness"]
             loss = loss + s.own_weight * terms["own"] + s.retouch_weight * cost
+            if s.partner_weight > 0:
+                terms["partner"] = self.partner_loss(batch, retouched.faces[:n])
+                loss = loss + s.partner_weight * terms["partner"]
         with torch.no_grad():
             terms["attribute"] = losses.soft_cross_entropy(named.logits[-n:].float(), batch.targets)
             if s.translated_too:

@@ -215,9 +215,6 @@ class LSSL(Translator):
         needs="aligned faces of at least two expressions, with their landmarks; pairs of one person help",
     )
     settings_class = LSSLSettings
-    max_difference: ClassVar[float] = 0.12
-    """Most by which two pictures of a person may differ, of 2, over squares of 1/8 of the side, to be a pair: more than
-    those of a studio do, and less than with the head turned or in other light."""
     partners = "same subject if any"
     learns_intensities = True
     configurations: ClassVar[dict[str, Any]] = {
@@ -413,14 +410,12 @@ class LSSL(Translator):
     def pair_loss(self, batch: Batch, result: Translation) -> Tensor:
         """Distance to the person's own picture of the target, face and heat map, over squares of 1/32 of the side.
 
-        Ours: the paper has no pairs, but datasets taken in a studio do. A pair whose light, pose or background differ
-        teaches these, and does not count.
+        Ours: the paper has no pairs, but datasets taken in a studio do.
         """
         assert batch.partners is not None
         assert batch.partner_landmarks is not None
         assert batch.same_picture is not None
-        alike = losses.distances(batch.faces, batch.partners, self.size // 8) < self.max_difference
-        counted = alike & ~batch.same_picture
+        counted = losses.are_pairs(batch.faces, batch.partners, batch.same_picture)
         square = max(1, self.size // 32)
         drawn = batch.partner_landmarks.isfinite().all((1, 2))
         heat = self._channels(self._drawn(batch.partner_landmarks.nan_to_num()))

@@ -44,8 +44,18 @@ def test_published_networks_train_and_translate():
         assert translator.eval().translate(batch.faces, batch.targets).shape == batch.faces.shape
 
 
-def test_generator_loss_is_the_weighted_sum_of_its_terms():
-    weights = {"kl": 2, "pixel": 3, "pair": 5, "critic_mean": 7, "class_mean": 11, "own": 13, "retouch": 17}
+def test_generator_loss_is_the_weighted_sum_of_its_terms(monkeypatch):
+    weights = {
+        "kl": 2,
+        "pixel": 3,
+        "pair": 5,
+        "critic_mean": 7,
+        "class_mean": 11,
+        "own": 13,
+        "retouch": 17,
+        "partner": 19,
+    }
+    monkeypatch.setattr(losses, "ALIKE", 2.0)  # faces of noise are no pairs
     translator = small(**{f"{name}_weight": weight for name, weight in weights.items()})
     loss, terms = translator.generator_loss(make_batch(), Progress(0, 10))
     expected = (
@@ -56,9 +66,22 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
         + 11 * terms["mean_class"]
         + 13 * terms["own"]
         + 17 * (3 * terms["flow"] + 0.04 * terms["mask"] + terms["mask_smoothness"])
+        + 19 * terms["partner"]
     )
+    assert terms["partner"] > 0.1
     torch.testing.assert_close(loss, expected)
     assert all(terms[name] > 0 for name in ("kl", "pixel", "pair_critic", "pair_class", "mean_critic", "mean_class"))
+
+
+def test_translated_faces_are_compared_to_pairs_that_differ_little_and_to_no_others():
+    translator, batch = small(), make_batch()
+    smooth = torch.linspace(-0.5, 0.5, 32).expand(4, 3, 32, 32)
+    # The third is itself, the fourth was taken in other light.
+    partners = smooth + torch.tensor([0.1, 0.1, 0.1, 0.3]).view(4, 1, 1, 1)
+    same = torch.tensor([False, False, True, False])
+    batch = replace(batch, faces=smooth, partners=partners, same_picture=same)
+    assert translator.partner_loss(batch, smooth).item() == pytest.approx(0.1 * 2 / 4, rel=1e-4)
+    assert translator.partner_loss(batch, partners).item() == 0
 
 
 def test_terms_are_the_published_norms_over_the_number_of_pixel_values():
