@@ -28,8 +28,8 @@ class Options:
     """Folder of aligned faces: draw the expressions from what was measured on its labelled training faces, and by
     default show the expressions that it has. Otherwise they are drawn from published action units."""
     like: Path | None = None
-    """Folder of aligned faces: hold heads, and choose backdrops, light and greyness, as on its training photographs.
-    Otherwise they vary as the settings say. Best before refining."""
+    """Folder of aligned faces: hold heads, and choose backdrops, light, contrast, sharpness and greyness, as on its
+    training photographs. Otherwise they vary as the settings say. Best before refining."""
     settings: Annotated[SimulateSettings, tyro.conf.arg(name="")] = field(default_factory=SimulateSettings)
     scenes: Annotated[SceneSettings, tyro.conf.arg(name="")] = field(default_factory=SceneSettings)
 
