@@ -4,7 +4,7 @@ Renders random faces, heads turned by at most 30 degrees, and asks the Face Land
 scores follow what was asked (Spearman's rank correlation, left and right averaged), what does it score on average for
 each expression, and how far from the exact landmarks does it see them? Among expressions most faces are asked for next
 to nothing of a movement, and ranks of next to nothing are chance; so as many random neutral faces are asked for all
-movements at once, each from none to full and drawn by itself.
+movements at once, each from none to full and drawn by itself, but that brows go either up or down.
 
     python -m benchmarks.witness --faces 1000 --output witness.json
     python -m benchmarks.witness --faces 1000 --face-model ICT-FaceKit/ --output witness_ict.json
@@ -98,13 +98,17 @@ def witness(
 
 
 def _with_movements(scene: Scene) -> Scene:
-    """Put every movement on a scene, each at its own strength between none and full, the same on both sides."""
-    levels = torch.rand(len(FOLLOWED), generator=torch.Generator().manual_seed(scene.seed)).tolist()
+    """Put movements on a scene, each at its own strength between none and full, the same on both sides.
+
+    Brows that were drawn up and down at once would show neither.
+    """
+    down, *levels = torch.rand(1 + len(FOLLOWED), generator=torch.Generator().manual_seed(scene.seed)).tolist()
+    still = ("browInnerUp", "browOuterUp") if down < 0.5 else ("browDown",)
     moved = {
         shape: level
         for name, level in zip(FOLLOWED, levels, strict=True)
         for shape in BLENDSHAPE_NAMES
-        if shape.startswith(name)
+        if shape.startswith(name) and name not in still
     }
     return replace(scene, expression=feasible(scene.expression | moved))
 

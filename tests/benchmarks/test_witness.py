@@ -46,7 +46,7 @@ def test_landmark_error_is_the_mean_distance_in_shares_of_the_side():
     assert landmark_error(Found, exact, 128) == pytest.approx(0.125)
 
 
-def test_movements_are_drawn_from_none_to_full_each_by_itself_and_on_both_sides_alike():
+def test_movements_are_drawn_from_none_to_full_on_both_sides_alike_and_brows_go_up_or_down():
     settings = SceneSettings(expressions=("neutral",))
     levels = np.zeros((60, len(FOLLOWED)))
     for row in range(60):
@@ -57,8 +57,13 @@ def test_movements_are_drawn_from_none_to_full_each_by_itself_and_on_both_sides_
             levels[row, place] = values.pop()
     assert levels.min(0).max() < 0.15
     assert levels.max(0).min() > 0.85
+    brows = levels[:, [FOLLOWED.index(name) for name in ("browInnerUp", "browOuterUp", "browDown")]]
+    raised, lowered = (brows[:, :2] > 0.3).all(1), brows[:, 2] > 0.3
+    assert min(raised.sum(), lowered.sum()) > 6
+    assert not (raised & lowered).any()
     # Sixty independent draws correlate by more than 0.45 once in thousands of times.
-    assert np.abs(np.corrcoef(levels.T) - np.eye(len(FOLLOWED))).max() < 0.45
+    others = levels[:, [FOLLOWED.index(name) for name in ("mouthSmile", "jawOpen", "eyeBlink")]]
+    assert np.abs(np.corrcoef(others.T) - np.eye(3)).max() < 0.45
 
 
 def test_the_table_has_a_row_for_each_expression():
