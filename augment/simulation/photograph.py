@@ -65,7 +65,8 @@ def photograph(pictures: Tensor, effects: CameraEffects, generators: Sequence[to
     variance = effects.shot_noise[:, None, None, None] ** 2 * light + effects.read_noise[:, None, None, None] ** 2
     light = (light + variance.clamp(min=0).sqrt() * noise).clamp(min=0)
     seen = to_srgb(_compress(light))
-    face = (seen.mean(1) * face_mask(side).to(seen)).sum((1, 2)) / face_mask(side).sum()
+    inside = face_mask(side).to(seen)
+    face = (seen.mean(1) * inside).sum((1, 2)) / inside.sum()
     seen = torch.lerp(face[:, None, None, None], seen, effects.contrast[:, None, None, None]).clamp(0, 1)
     luma = (seen * seen.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     seen = torch.where(effects.grey[:, None, None, None], luma, seen)
