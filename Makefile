@@ -15,7 +15,9 @@ TRIAL_STEPS ?= 500
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "emoaug needs Python 3.11 or newer; set PYTHON="'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	@echo "installing what emoaug needs into .venv; PyTorch and MediaPipe are large, so this takes some minutes"
+	# A plain entry of the path: beside a folder of the clone's name, here emoaug/, other editable installs are not found.
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=compat --editable '.[$(EXTRAS)]'
 	touch $@
 
 # Without DATA, on a small world of rendered faces.

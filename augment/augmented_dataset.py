@@ -37,6 +37,11 @@ class AugmentedDataset(Dataset[Any]):
     def __init__(self, dataset: Any, transform: Callable[..., Any], seed: int | None = None) -> None:
         if seed is not None and seed < 0:
             raise EmoaugError(f"seed is {seed}; it is a whole number from 0, or None")
+        if type(transform).__module__ == "torchvision.transforms.transforms":
+            raise EmoaugError(
+                f"{type(transform).__name__} of torchvision.transforms takes a picture alone, and here labels change "
+                f"with pictures; take torchvision.transforms.v2.{type(transform).__name__}"
+            )
         self.dataset, self.transform, self.seed = dataset, transform, seed
         self.classes: Any = getattr(dataset, "classes", None)
         # In shared memory, so that workers that were started before see it change.

@@ -38,7 +38,7 @@ class EngineSettings:
     """Where the work is done."""
 
     engine: Literal["local", "ray"] = "local"
-    """This machine, or a Ray cluster (pip install "emoaug[ray]"), whose machines see the data under the same path. The
+    """This machine, or a Ray cluster (pip install "ray>=2.40"), whose machines see the data under the same path. The
     files are the same."""
     address: str | None = None
     """With --engine ray: HOST:PORT of a cluster that this machine belongs to, or auto; without it, RAY_ADDRESS, or a
@@ -71,7 +71,7 @@ def open_engine(settings: EngineSettings, device: Device = "auto") -> Iterator[E
         try:
             import ray
         except ImportError:
-            raise EmoaugError('--engine ray needs Ray, which is not here: pip install "emoaug[ray]"') from None
+            raise EmoaugError('--engine ray needs Ray, which is not here: pip install "ray>=2.40"') from None
         connected = ray.is_initialized()
         if not connected:
             _connect(address)

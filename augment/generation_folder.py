@@ -54,7 +54,7 @@ class GenerateSummary:
     def __str__(self) -> str:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.items())
         rejected = f" ({sum(self.rejected.values()):,} rejected: {reasons})" if self.rejected else ""
-        first = f"translated {self.made:,} faces{rejected}"
+        first = f"translated {self.made:,} face{'s' * (self.made != 1)}{rejected}"
         classes = " · ".join(f"{name} {count:,}" for name, count in self.per_class.items())
         look = f"        look: {self.out}/{SHEET}" if self.made else ""
         return "\n".join(

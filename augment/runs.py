@@ -97,7 +97,7 @@ def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise EmoaugError(
             f"{out} holds another run, which differs in {', '.join(differing[:3])}{more}; nothing was changed. "
-            "Choose another folder, or remove this one to begin anew"
+            "Choose another folder, or remove this one (or give --restart, where there is one) to begin anew"
         )
 
 

@@ -182,7 +182,8 @@ class Trainer:
             reason = doubt(self.out / "log.jsonl", self.translator.condition_names) if self.writes else None
             if reason is not None and self.step > first:
                 bar.write(
-                    f"{self.out}: {reason}; look at the samples before using them. More --steps may help",
+                    f"{self.out}: {reason}; look at the samples before using them. More --steps may help, in "
+                    "another folder or with --restart",
                     file=sys.stderr,
                 )
         self._save_checkpoint()

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 
@@ -119,7 +120,8 @@ def train(
         "initial_sha256": None,
     }
     subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
-    classes = {name: int((chosen.table.label == name).sum()) for name in (names if scale is None else faces.vocabulary)}
+    shown_labels = chosen.table.label if beside is None else pd.concat([chosen.table.label, beside.table.label])
+    classes = {name: int((shown_labels == name).sum()) for name in (names if scale is None else faces.vocabulary)}
     seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": data_sha256}
     extra: dict[str, Any] = {"training_data": seen}
     if initial is not None:

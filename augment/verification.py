@@ -90,6 +90,10 @@ def verify(folder: Path) -> Verification:
     folder = Path(folder)
     if not folder.is_dir():
         raise EmoaugError(f"{folder} is no folder; give the folder that emoaug wrote")
+    if not (folder / TABLE).is_file() and not (folder / RUN).is_file():
+        raise EmoaugError(
+            f"{folder} has no {TABLE} and no {RUN}: emoaug did not write it, and there is nothing to check"
+        )
     run = _run(folder)
     listing = find_pictures(folder)
     problems = [f"{name}: {reason}" for name, reason in listing.rejected]

@@ -36,7 +36,7 @@ def main(source: Path, out: Path, steps: int) -> None:
         print("made one face", tuple(translator.translate(face, wish).shape))
 
     # Many faces, as a dataset folder that every loader of class folders reads.
-    plan = build_plan(faces, translator.condition_names, PlanSettings("balance"))
+    plan = build_plan(faces, translator.condition_names, PlanSettings("multiply", factor=1))
     print(generate(faces, translator, plan, out / "bigger", GenerateSettings(), {"data": str(faces.root)}))
     print(ImageFolder(str(out / "bigger")))
 

@@ -3,6 +3,7 @@
 #   examples/walk.sh FACES OUT        FACES/CLASS/NAME.jpg, with or without a metadata.csv
 # STEPS and TRIAL_STEPS shorten it for a first look: STEPS=200 TRIAL_STEPS=50 examples/walk.sh faces /tmp/look
 set -euo pipefail
+command -v emoaug > /dev/null || { echo "no command emoaug here; make installs it: . .venv/bin/activate" >&2; exit 2; }
 faces=$1 out=$2
 
 emoaug audit "$faces"                                            # what is in it: counts, duplicates, bad files
@@ -13,4 +14,4 @@ emoaug generate --data "$out/aligned" --weights "$out/lssl" --out "$out/twice" -
 emoaug verify "$out/bigger"
 emoaug gain --data "$out/aligned" --out "$out/gain" --folds 2 --seeds 1 \
   --training.steps "${STEPS:-2000}" --classifier.steps "${TRIAL_STEPS:-1000}"
-echo "look at $out/bigger/contact_sheet.png and $out/gain/report/index.html"
+echo "look at $out/twice/contact_sheet.png and $out/gain/report/index.html"

@@ -141,7 +141,7 @@ class Verdict:
         """What was found with each number of labels: of the best arm with synthetic faces, or else the best of all."""
         found = self.synthetic or self.plain
         if not found:
-            return (*self.warnings, "There are no two arms to compare: cannot tell.")
+            return (*self.warnings, "There are no two arms of classifiers on pictures to compare: cannot tell.")
         best: dict[str, Comparison] = {}
         for comparison in found:
             before = best.get(comparison.labels)

@@ -24,7 +24,7 @@ from augment.simulation.scenes import SceneSettings, describe, draw_scene
 from augment.simulation.studio import take_pictures
 from augment.simulation.surroundings import Surroundings
 from augment.workers import cores, do_all
-from emoaug import EmoaugError
+from emoaug import EmoaugError, bar_hidden
 
 _CHUNK = {"cpu": 32, "cuda": 256}
 """Pictures that are rendered together, about: always whole people. The last bits of a picture depend on it."""
@@ -149,7 +149,11 @@ def take_all(job: SimulationJob, hold: Hold) -> None:
     workers = job.settings.workers or (cores() if job.device == "cpu" else 1)
     with (
         tqdm(
-            total=job.settings.count, initial=job.settings.count - waiting, desc="simulated", unit="face", disable=None
+            total=job.settings.count,
+            initial=job.settings.count - waiting,
+            desc="simulated",
+            unit="face",
+            disable=bar_hidden(),
         ) as bar,
         explained_memory(
             f"on {job.device} for {job.chunk} pictures of {job.settings.size} pixels at a time; "

@@ -16,6 +16,7 @@ from augment.intensities import IntensityScale
 from augment.plans import PlanSettings
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
+from emoaug import EmoaugError
 from pipelines.arms import words
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 from pipelines.judges import JudgeSettings, score_and_filter
@@ -63,9 +64,17 @@ def run(options: Options) -> None:
         # Weights from elsewhere may know more; --vocabulary asks for it.
         learned = tuple(name for name in learned if name in faces.vocabulary)
     settings = replace(options.plan, targets=tuple(words(options.plan.targets)))
+    missing = [name for name in settings.targets if name in translator.condition_names and name not in learned]
+    if missing:
+        raise EmoaugError(
+            f"targets name {', '.join(missing)}, which the weights know and the dataset does not; say that it may have "
+            f"them: --vocabulary {','.join([*faces.vocabulary, *missing])}"
+        )
     plan = suitable_plan(faces, translator, learned, settings, scale, options.exemplars)
     provenance = {"data": str(faces.root), "weights": str(options.weights)}
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))
+    if plan.empty and settings.policy == "balance":
+        print("nothing was missing: all classes are as large; --policy multiply --factor 1 makes each twice as large")
     if rules:
         print(score_and_filter(options.out, faces, None, options.judge, options.scoring, rules))

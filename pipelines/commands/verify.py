@@ -26,5 +26,9 @@ def run(options: Options) -> int:
         print(problem)
     if found.sources_missing:
         print(f"{found.sources_missing:,} faces: what they were made from is not there any more, and was not compared")
-    print(f"{options.folder}: {len(found.problems)} problems" if found.problems else f"{options.folder}: all is well")
+    print(
+        f"{options.folder}: {len(found.problems)} problem{'s' * (len(found.problems) > 1)}"
+        if found.problems
+        else f"{options.folder}: all is well"
+    )
     return int(bool(found.problems))

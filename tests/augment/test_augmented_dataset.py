@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from torchvision import transforms
 from torchvision.transforms import v2
 
 from augment.augmented_dataset import AugmentedDataset
@@ -88,3 +89,8 @@ def test_a_seed_leaves_the_streams_of_others_alone(tiny):
 def test_a_seed_without_an_epoch_is_refused(tiny):
     with pytest.raises(EmoaugError, match="set_epoch"):
         AugmentedDataset(Faces(2), always(tiny), seed=1)[0]
+
+
+def test_transforms_that_take_a_picture_alone_are_refused():
+    with pytest.raises(EmoaugError, match=r"take torchvision\.transforms\.v2\.Compose"):
+        AugmentedDataset(Faces(2), transforms.Compose([transforms.ToTensor()]))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from augment.faces import read_measures, write_measures
 from augment.folders import read_faces, write_metadata
 from emoaug import __version__
 from pipelines.cli import COMMANDS, main
@@ -222,7 +223,7 @@ def test_an_address_without_its_engine_and_an_engine_that_is_not_installed_are_o
     base = [*command, "--data", tmp_path / "faces", "--out", tmp_path / "out"]
     assert "--address head:6379 is for --engine ray" in mistake(capsys, *base, "--address", "head:6379")
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert 'pip install "emoaug[ray]"' in mistake(capsys, *base, "--engine", "ray")
+    assert 'pip install "ray>=2.40"' in mistake(capsys, *base, "--engine", "ray")
     assert not (tmp_path / "out").exists()
 
 
@@ -321,6 +322,40 @@ def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     assert victim.name in out
 
 
+def test_where_nothing_is_missing_generate_says_so(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    made = ["--data", tmp_path / "faces", "--weights", "default", "--out", tmp_path / "bigger", "--policy", "balance"]
+    code, out, _ = run(capsys, "generate", *made)
+    assert code == 0
+    assert "translated 0 faces" in out
+    assert "--policy multiply" in out
+
+
+def test_expressions_of_faces_that_were_learnt_from_beside_can_be_made(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    others = draw_dataset(tmp_path / "others", subjects=3)
+    (tmp_path / "others" / "neutral").rename(tmp_path / "others" / "sad")
+    names = others.table.file_name.str.replace("neutral/", "sad/")
+    table = others.table.assign(label=others.table.label.replace("neutral", "sad"), file_name=names)
+    write_metadata(tmp_path / "others", table)
+    measures = read_measures(tmp_path / "others", list(others.table.file_name))
+    write_measures(tmp_path / "others", list(names), measures)
+    tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]
+    both = ["--data", tmp_path / "faces", "--also", tmp_path / "others"]
+    assert run(capsys, "train", *both, "--out", tmp_path / "run", *tiny)[0] == 0
+    made = ["--data", tmp_path / "faces", "--weights", tmp_path / "run", "--out", tmp_path / "bigger"]
+    made += ["--policy", "per-class", "--count", 2, "--include-real", "no"]
+    made += ["--vocabulary", "neutral,happy,sad", "--targets", "sad"]
+    assert run(capsys, "generate", *made)[0] == 0
+    assert read_faces(tmp_path / "bigger").table.label.tolist() == ["sad", "sad"]
+
+
+def test_a_folder_that_somebody_else_wrote_cannot_be_verified(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=2)
+    (tmp_path / "faces" / "metadata.csv").unlink()
+    assert "emoaug did not write it" in mistake(capsys, "verify", tmp_path / "faces")
+
+
 def test_generate_makes_the_expressions_that_are_asked_for(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=4)
     made = ["--data", tmp_path / "faces", "--weights", "default", "--policy", "per-class", "--count", 3]
@@ -328,7 +363,10 @@ def test_generate_makes_the_expressions_that_are_asked_for(capsys, tmp_path):
     assert run(capsys, "generate", *made, "--out", tmp_path / "some", "--targets", "sad,happy")[0] == 0
     assert read_faces(tmp_path / "some").table.label.value_counts().to_dict() == {"happy": 3, "sad": 3}
     wrong = mistake(capsys, "generate", *made, "--out", tmp_path / "none", "--targets", "surprise", "sad")
-    assert "targets name surprise; what can be made here is neutral, happy, sad, angry" in wrong
+    assert "which the weights know and the dataset does not" in wrong
+    assert wrong.endswith("--vocabulary neutral,happy,sad,angry,surprise")
+    wrong = mistake(capsys, "generate", *made, "--out", tmp_path / "none", "--targets", "envy")
+    assert "targets name envy; what can be made here is neutral, happy, sad, angry" in wrong
     assert not (tmp_path / "none").exists()
 
 

@@ -23,7 +23,7 @@ from tests.drawn_dataset import draw_dataset as draw_people
 from tests.pipelines.test_gain import SCORES, SETTINGS
 
 with private_ray():
-    ray = pytest.importorskip("ray", reason='needs pip install "emoaug[ray]"')
+    ray = pytest.importorskip("ray", reason='needs pip install "ray>=2.40"')
 pytestmark = pytest.mark.slow
 
 
