@@ -67,6 +67,14 @@ def test_a_loss_in_every_trial_hurts():
     assert verdict(*make_trials({"classical": 0.7, "lssl": 0.5})).synthetic[0].outcome == "hurts"
 
 
+def test_arms_that_are_the_same_training_are_said_to_be():
+    table, tallies, classes = make_trials({"classical": 0.6})
+    same = {Key(key.labels, "lssl", key.fold, key.seed): tally for key, tally in tallies.items()}
+    (comparison,) = verdict(pd.concat([table, table.assign(arm="lssl")]), tallies | same, classes).synthetic
+    assert comparison.outcome == "cannot tell"
+    assert "lssl scored exactly as classical in all 6 trials: cannot tell" in comparison.sentence
+
+
 def test_arms_that_are_alike_cannot_be_told_apart():
     (gain,) = verdict(*make_trials({"classical": 0.6, "lssl": 0.6})).synthetic
     assert gain.outcome == "cannot tell"
