@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.faces import read_measures
-from augment.folders import FaceTable, load_faces
+from augment.folders import HELD_OUT_SPLITS, FaceTable, load_faces
 from augment.intensities import IntensityScale
 from augment.measured_conditions import measured_conditions
 from augment.pairs import Company, Pairs
@@ -43,6 +43,8 @@ class TrainingFaces:
     subject_names: tuple[str, ...] = ()
     intensities: Tensor | None = None
     groups: Tensor | None = None
+    part: bool = False
+    """Whether these are part of what is trained on, and may show one expression."""
     rows_by_class: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class TrainingFaces:
         object.__setattr__(self, "rows_by_class", [r for r in rows if len(r)])
         if self.intensities is not None and len(self.faces) < 2:
             raise EmoaugError("training needs two measured faces or more; add faces")
-        if self.intensities is None and len(self.rows_by_class) < 2:
+        if self.intensities is None and len(self.rows_by_class) < 2 and not self.part:
             raise EmoaugError(
                 "training needs faces of at least two expressions; this dataset has one. Add another class"
             )
@@ -235,7 +237,11 @@ def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generato
 
 
 def load_training_faces(
-    faces: FaceTable, condition_names: tuple[str, ...], size: int, scale: IntensityScale | None = None
+    faces: FaceTable,
+    condition_names: tuple[str, ...],
+    size: int,
+    scale: IntensityScale | None = None,
+    part: bool = False,
 ) -> TrainingFaces:
     """Read a dataset into memory.
 
@@ -245,12 +251,13 @@ def load_training_faces(
         condition_names: order of the classes, or the names of the scale.
         size: side to which the pictures are resized, pixels.
         scale: turns what was measured on the faces into conditions; None where conditions are classes.
+        part: whether others are put `side_by_side` with them.
 
     Raises:
         EmoaugError: no faces, a label outside the names, or a picture that cannot be read.
     """
     if not len(faces):
-        raise EmoaugError("no faces to train on; are they all in the test split?")
+        raise EmoaugError(f"{faces.root}: no faces to train on; are they all in the test split?")
     outside = sorted(set(faces.table.label.dropna()) - set(condition_names)) if scale is None else []
     if outside:
         raise EmoaugError(f"labels {', '.join(outside)} are not among {', '.join(condition_names)}")
@@ -272,6 +279,7 @@ def load_training_faces(
         subjects=subjects,
         subject_names=subject_names,
         intensities=intensities,
+        part=part,
     )
 
 
@@ -280,8 +288,12 @@ def side_by_side(own: TrainingFaces, also: TrainingFaces) -> TrainingFaces:
 
     Args:
         own: faces whose conditions are classes.
-        also: likewise; its people are others than those of `own`, whatever they are called.
+        also: likewise; whoever is in both is taken for two people.
+
+    Raises:
+        EmoaugError: both together show one expression only.
     """
+    assert own.attributes is also.attributes is own.intensities is also.intensities is own.groups is None
     assert own.subjects is not None
     assert also.subjects is not None
     strangers = torch.where(also.subjects < 0, -1, also.subjects + len(own.subject_names))
@@ -294,6 +306,28 @@ def side_by_side(own: TrainingFaces, also: TrainingFaces) -> TrainingFaces:
         subject_names=own.subject_names + also.subject_names,
         groups=torch.cat([torch.zeros_like(own.labels), torch.ones_like(also.labels)]),
     )
+
+
+def check_apart(also: FaceTable, faces: FaceTable) -> None:
+    """Raise EmoaugError if faces to learn from have to do with those that a dataset holds out.
+
+    Args:
+        also: to learn from.
+        faces: the dataset, of which the `val` and `test` splits are held out.
+    """
+    held_out = faces.select(faces.table.split.isin(HELD_OUT_SPLITS).to_numpy())
+    people = set(held_out.table.subject.dropna()) & set(also.table.subject.dropna())
+    if people:
+        raise EmoaugError(f"{also.root}: it shows {', '.join(sorted(people)[:3])}, whom {faces.root} holds out")
+    if not len(held_out):
+        return
+    pictures = {held_out.sha256(i) for i in range(len(held_out))}
+    origins = [also.table[c].dropna() for c in ("source_sha256", "exemplar_sha256") if c in also.table]
+    found = {also.sha256(i) for i in range(len(also))}.union(*origins) & pictures
+    if found:
+        raise EmoaugError(
+            f"{also.root}: {len(found)} of its pictures are, or come from, ones that {faces.root} holds out"
+        )
 
 
 def data_hash(faces: FaceTable) -> str:

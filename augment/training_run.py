@@ -26,7 +26,14 @@ from augment.ranks import decided, together
 from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
 from augment.systems import SYSTEMS, Translator, get_system
 from augment.training import Trainer, TrainingSettings
-from augment.training_data import TrainingFaces, check_partners, data_hash, load_training_faces, side_by_side
+from augment.training_data import (
+    TrainingFaces,
+    check_apart,
+    check_partners,
+    data_hash,
+    load_training_faces,
+    side_by_side,
+)
 from emoaug import EmoaugError, __version__
 
 if TYPE_CHECKING:
@@ -73,7 +80,7 @@ def train(
         compiled: have `torch.compile` make code for the networks that make faces; the last bits of sums differ.
         initial: checkpoint of the same system to begin with, whatever its expressions; see `begin_with`.
         also: another aligned dataset to learn from beside, such as rendered faces, whose labels are exact and whose
-            people all show every expression; it is drawn from as often. Its expressions are learnt too.
+            people all show every expression; of each expression both are drawn from as often. Its own are learnt too.
 
     Returns:
         The checkpoint folder.
@@ -85,6 +92,7 @@ def train(
     names, scale = condition_names or faces.vocabulary, None
     beside = None if also is None else also.select(also.for_training() & also.table.label.notna().to_numpy())
     if beside is not None:
+        check_apart(beside, faces)
         if conditions != "labels":
             raise EmoaugError("faces to learn from beside go by their labels; measured conditions are without them")
         shown = set(beside.table.label)
@@ -104,9 +112,10 @@ def train(
     data_sha256 = data_hash(chosen)
 
     def prepare() -> tuple[Translator, TrainingFaces]:
-        data = load_training_faces(chosen, names, system_settings.size, scale)
+        data = load_training_faces(chosen, names, system_settings.size, scale, part=beside is not None)
         if beside is not None:
-            data = side_by_side(data, load_training_faces(beside, names, system_settings.size))
+            data = side_by_side(data, load_training_faces(beside, names, system_settings.size, part=True))
+            data.check_partners(get_system(system).partners)
         translator = get_system(system)(names, system_settings)
         if initial is not None:
             begin_with(translator, load_translator(initial))
@@ -131,9 +140,8 @@ def train(
     if beside is not None:
         # Not an entry of every run: those from before there was such a thing go on.
         identity |= {"also_sha256": data_hash(beside)}
-        real = beside.table.subject[~beside.table.is_synthetic.astype(bool)].dropna()
         seen |= {"also": {"faces": len(beside), "sha256": identity["also_sha256"]}}
-        seen["subjects"] = sorted({*subjects, *map(str, real)})
+        seen["subjects"] = sorted({*subjects, *map(str, beside.table.subject.dropna())})
     if scale is not None:
         identity |= {"conditions": scale.to_json()}
         extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}

@@ -85,14 +85,15 @@ def verify(folder: Path) -> Verification:
         folder: the folder that has the metadata.csv.
 
     Raises:
-        EmoaugError: there is no folder.
+        EmoaugError: there is no folder, or neither of the two files by which emoaug knows what it wrote.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise EmoaugError(f"{folder} is no folder; give the folder that emoaug wrote")
     if not (folder / TABLE).is_file() and not (folder / RUN).is_file():
         raise EmoaugError(
-            f"{folder} has no {TABLE} and no {RUN}: emoaug did not write it, and there is nothing to check"
+            f"{folder} has no {TABLE} and no {RUN}: it is no dataset folder that emoaug wrote, and there is nothing to "
+            "check"
         )
     run = _run(folder)
     listing = find_pictures(folder)

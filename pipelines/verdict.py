@@ -87,7 +87,7 @@ class Comparison:
         if self.macro_f1.low == self.macro_f1.high == 0:
             return (
                 f"With {_labels(self.labels)} {self.arm} scored exactly as {self.against} in all {self.trials} trials: "
-                "cannot tell. Where none of its synthetic faces was learnt from, both are the same training."
+                "cannot tell. Arms whose synthetic faces were all left out are the same training as without."
             )
         low, high = points(self.macro_f1.low), points(self.macro_f1.high)
         among = f", corrected for {self.together} comparisons" if self.together > 1 else ""

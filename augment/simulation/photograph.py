@@ -35,7 +35,8 @@ class CameraEffects:
     read_noise: Tensor
     """Standard deviation of the noise in the dark, linear, (N,)."""
     contrast: Tensor
-    """Factor on the differences from the face's mean, of encoded values, (N,); 1 leaves them."""
+    """Factor on the differences from the face's mean, of encoded values, (N,); 1 leaves them, more cuts off what then
+    lies beyond black and white, as hard photographs do."""
     quality: Tensor
     """JPEG quality from 1 to 100, (N,); 0 is no JPEG."""
     grey: Tensor

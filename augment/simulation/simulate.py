@@ -29,6 +29,8 @@ from augment.simulation.surroundings import Surroundings
 from emoaug import __version__
 
 KIND = "emoaug simulate"
+RENDERER = 2
+"""Raised whenever the same scenes give other pictures, so that no folder holds pictures of two kinds."""
 SHEET = "contact_sheet.png"
 _SHEET_COLUMNS = 8
 
@@ -175,6 +177,7 @@ def _identity(
         "face_model": digest.hexdigest(),
         "expression_source": source.fingerprint(),
         "surroundings": surroundings.fingerprint() if surroundings else None,
+        "renderer": RENDERER,
     }
     return dict(json.loads(json.dumps(identity)))
 

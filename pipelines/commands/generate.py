@@ -60,12 +60,14 @@ def run(options: Options) -> None:
     seen = config["extra"].get("training_data", {}).get("classes", {})
     # A class that no training face showed is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
+    beyond: list[str] = []
     if len(faces.vocabulary) > 1:
         # Weights from elsewhere may know more; --vocabulary asks for it.
+        beyond = [name for name in learned if name not in faces.vocabulary]
         learned = tuple(name for name in learned if name in faces.vocabulary)
     settings = replace(options.plan, targets=tuple(words(options.plan.targets)))
-    missing = [name for name in settings.targets if name in translator.condition_names and name not in learned]
-    if missing:
+    missing = [name for name in settings.targets if name in beyond]
+    if missing and not unlabelled:
         raise EmoaugError(
             f"targets name {', '.join(missing)}, which the weights know and the dataset does not; say that it may have "
             f"them: --vocabulary {','.join([*faces.vocabulary, *missing])}"
@@ -75,6 +77,9 @@ def run(options: Options) -> None:
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))
     if plan.empty and settings.policy == "balance":
-        print("nothing was missing: all classes are as large; --policy multiply --factor 1 makes each twice as large")
+        print(
+            "nothing was missing: no class that was asked for is smaller than the largest; --policy multiply "
+            "--factor 1 makes each twice as large"
+        )
     if rules:
         print(score_and_filter(options.out, faces, None, options.judge, options.scoring, rules))

@@ -29,8 +29,8 @@ class Options:
     """Run folder: settings, log, sample sheets, checkpoint."""
     also: Path | None = None
     """Another folder of aligned faces to learn from beside, such as rendered ones (emoaug simulate --like DATA), whose
-    labels are exact and whose people show every expression; it is drawn from as often, its expressions are learnt too.
-    For data that are few, or show faint expressions."""
+    labels are exact and whose people show every expression. Of each expression both are drawn from as often; what only
+    this folder shows is learnt too. Its people are those of its column `subject`."""
     system: str = "lssl"
     """Which published system."""
     configuration: Literal["compact", "paper"] = "compact"

@@ -136,10 +136,9 @@ def test_a_run_begins_where_another_ended_and_says_whom_that_one_saw(faces, tmp_
         train(faces, tmp_path / "second", "lssl", SYSTEM, still)
 
 
-def test_another_dataset_is_learnt_from_beside_with_its_expressions_and_its_people_are_told_unless_rendered(
-    faces, tmp_path
-):
+def test_another_dataset_is_learnt_from_beside_with_its_expressions_and_its_people_are_told(faces, tmp_path):
     others = draw_dataset(tmp_path / "others", subjects=3)
+    others = replace(others, table=others.table.assign(subject="other-" + others.table.subject))
     relabelled = others.table.label.replace("neutral", "sad")
     others = replace(others, table=others.table.assign(label=relabelled), vocabulary=("sad", "happy"))
     train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=others)
@@ -151,11 +150,44 @@ def test_another_dataset_is_learnt_from_beside_with_its_expressions_and_its_peop
     assert set(seen["subjects"]) == set(faces.table.subject) | set(others.table.subject)
     with pytest.raises(EmoaugError, match="differ"):
         train(faces, tmp_path / "run", "lssl", SYSTEM, SETTINGS)
-    rendered = replace(others, table=others.table.assign(is_synthetic=True))
-    train(faces, tmp_path / "second", "lssl", SYSTEM, SETTINGS, also=rendered)
-    assert set(read_config(tmp_path / "second")["extra"]["training_data"]["subjects"]) == set(faces.table.subject)
+    # A folder of made faces is all synthetic, and shows real people.
+    made = replace(others, table=others.table.assign(is_synthetic=True))
+    train(faces, tmp_path / "second", "lssl", SYSTEM, SETTINGS, also=made)
+    seen = read_config(tmp_path / "second")["extra"]["training_data"]
+    assert set(seen["subjects"]) == set(faces.table.subject) | set(others.table.subject)
     with pytest.raises(EmoaugError, match="by their labels"):
         train(faces, tmp_path / "third", "lssl", SYSTEM, SETTINGS, conditions="blendshapes", also=others)
+
+
+def test_whom_a_dataset_holds_out_is_not_learnt_from_beside(faces, tmp_path):
+    split = np.where(faces.table.subject == "person05", "test", "train")
+    held = replace(faces, table=faces.table.assign(split=split))
+    others = draw_dataset(tmp_path / "others", subjects=6)
+    with pytest.raises(EmoaugError, match=r"it shows person05, whom .* holds out"):
+        train(held, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=others)
+    nameless = replace(others, table=others.table.assign(subject=None))
+    with pytest.raises(EmoaugError, match="2 of its pictures are, or come from, ones"):
+        train(held, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=nameless)
+    sources = [faces.sha256(i) for i in np.flatnonzero(split == "test")]
+    made = nameless.select(np.arange(2))
+    made = replace(made, table=made.table.assign(source_sha256=sources))
+    with pytest.raises(EmoaugError, match="2 of its pictures are, or come from, ones"):
+        train(held, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=made)
+    assert not (tmp_path / "run").exists()
+
+
+def test_either_dataset_may_show_one_expression_but_both_together_two(faces, tmp_path):
+    neutral, happy = (faces.select((faces.table.label == name).to_numpy()) for name in ("neutral", "happy"))
+    others = draw_dataset(tmp_path / "others", subjects=3)
+    others = replace(others, table=others.table.assign(subject="other-" + others.table.subject))
+    smiling = others.select((others.table.label == "happy").to_numpy())
+    train(neutral, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=smiling)
+    with pytest.raises(EmoaugError, match="another class"):
+        train(happy, tmp_path / "second", "lssl", SYSTEM, SETTINGS, also=smiling)
+    settings = replace(get_system("cdaae").configurations["compact"], size=32)
+    with pytest.raises(EmoaugError, match="person"):
+        train(neutral, tmp_path / "third", "cdaae", settings, SETTINGS, also=smiling)
+    assert not (tmp_path / "third" / "settings.json").exists()
 
 
 def test_rendered_people_make_up_for_pairs_that_a_dataset_has_not(faces, tmp_path):

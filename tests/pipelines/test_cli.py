@@ -353,7 +353,7 @@ def test_expressions_of_faces_that_were_learnt_from_beside_can_be_made(capsys, t
 def test_a_folder_that_somebody_else_wrote_cannot_be_verified(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=2)
     (tmp_path / "faces" / "metadata.csv").unlink()
-    assert "emoaug did not write it" in mistake(capsys, "verify", tmp_path / "faces")
+    assert "it is no dataset folder that emoaug wrote" in mistake(capsys, "verify", tmp_path / "faces")
 
 
 def test_generate_makes_the_expressions_that_are_asked_for(capsys, tmp_path):

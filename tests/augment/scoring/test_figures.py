@@ -1,4 +1,4 @@
-"""Figures of a whole set lie inside of their own intervals."""
+"""A kernel distance lies inside of its own interval."""
 
 import numpy as np
 import pytest
