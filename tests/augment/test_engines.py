@@ -91,7 +91,7 @@ def test_a_task_waits_for_a_folder_that_a_lost_worker_still_holds(monkeypatch):
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(EmoaugError, match=r'pip install "emoaug\[ray\]"'), open_engine(EngineSettings("ray")):
+    with pytest.raises(EmoaugError, match=r'pip install "ray>=2.40"'), open_engine(EngineSettings("ray")):
         pass
     with open_engine(EngineSettings()) as engine:
         assert engine is None

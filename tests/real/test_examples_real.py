@@ -58,7 +58,7 @@ def test_the_shell_walk(london, tmp_path):
 def test_the_python_walk(london, tmp_path):
     said = run(sys.executable, ROOT / "examples" / "walk.py", london, tmp_path / "out", "3")
     assert "made one face (1, 3, 64, 64)" in said
-    assert "Number of datapoints: 12" in said
+    assert "Number of datapoints: 24" in said
 
 
 def test_a_vocabulary_of_ones_own(tmp_path):
