@@ -202,7 +202,7 @@ def table(result: Mapping[str, Any]) -> str:
         values = [result[key][name] for name in FOLLOWED]
         share = result["found"] if key == "spearman" else result["found_drawn"]
         cells = ["-" if value is None else f"{value:.2f}" for value in values]
-        lines.append(f"| {row} | " + " | ".join(cells) + f" | {'-' if share is None else f'{share:.1%}'} |")
+        lines.append(f"| {row} | " + " | ".join(cells) + f" | {share:.1%} |")
     for label, means in result["mean_score"].items():
         asked = result["mean_asked"][label]
         cells = ["-" if means[name] is None else f"{means[name]:.2f} (asked {asked[name]:.2f})" for name in FOLLOWED]

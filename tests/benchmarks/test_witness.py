@@ -70,6 +70,6 @@ def test_the_table_has_a_row_for_each_expression():
     asked, scores = np.random.default_rng(0).random((2, 6, 52))
     result = summarise(asked, scores, ["happy"] * 3 + ["sad"] * 3)
     others = {"face_model": "built-in", "faces": 6, "size": 64, "cpu_seconds_a_face": 0.1, "landmark_error": None}
-    lines = table(result | others | {"spearman_drawn": dict.fromkeys(FOLLOWED), "found_drawn": None}).splitlines()
+    lines = table(result | others | {"spearman_drawn": dict.fromkeys(FOLLOWED), "found_drawn": 1.0}).splitlines()
     assert [line.split(" | ")[0].strip("| ") for line in lines[-2:]] == ["happy", "sad"]
     assert "100.0% of 6 faces" in lines[0]

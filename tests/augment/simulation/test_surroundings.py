@@ -101,7 +101,7 @@ def test_light_comes_from_the_side_that_it_came_from(tmp_path, right):
     assert (across > 0.5).all() if right else (across < -0.5).all()
 
 
-def test_rendered_backdrops_are_seen_and_grey_photographs_give_grey_pictures(tmp_path):
+def test_rendered_backdrops_are_seen_and_grey_photographs_give_grey_pictures(tmp_path, monkeypatch):
     photographs(tmp_path / "grey", lit_from_right=True, grey=True)
     surroundings = Surroundings.from_folder(tmp_path / "grey")
     scenes = SceneSettings(expressions=("happy", "sad"), per_subject=2)
@@ -109,6 +109,10 @@ def test_rendered_backdrops_are_seen_and_grey_photographs_give_grey_pictures(tmp
     simulate(out, scenes, SimulateSettings(count=4, size=32, device="cpu", workers=1), None, surroundings)
     pixels = load_faces(read_faces(out), None).astype(int)
     assert (pixels.max(1) - pixels.min(1)).max() <= 3
+    monkeypatch.setattr("augment.simulation.simulate.RENDERER", -1)
+    with pytest.raises(EmoaugError, match="renderer"):
+        simulate(out, scenes, SimulateSettings(count=4, size=32, device="cpu", workers=1), None, surroundings)
+    monkeypatch.undo()
     with pytest.raises(EmoaugError, match="another run"):
         simulate(out, scenes, SimulateSettings(count=4, size=32, device="cpu", workers=1))
 
