@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class GenerateSummary:
         return "\n".join(
             [
                 f"{self.out}/ was finished before, nothing to do: {first}" if self.already_done else first,
-                f"{self.out}/  {classes}{look}   check: emoaug verify {self.out}/",
+                f"{self.out}/  {classes}{look}   check: emoaug verify {quote(str(self.out))}/",
                 *self.notes,
             ]
         )

@@ -7,6 +7,7 @@ an area under the curve of 0.90 to 0.93 up to 40 degrees of yaw, and of 0.77 bey
 from __future__ import annotations
 
 from dataclasses import replace
+from shlex import quote
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def _measures(faces: FaceTable) -> FaceMeasures:
     measures = read_measures(faces.root, list(faces.table.file_name))
     if measures is None:
         raise EmoaugError(
-            f"{faces.root}: no blendshape scores (faces.npz) beside the pictures; run: emoaug align {faces.root} OUT"
+            f"{faces.root}: no blendshape scores (faces.npz) beside the pictures; "
+            f"run: emoaug align {quote(str(faces.root))} OUT"
         )
     turned = (np.abs(measures.pose[:, :2]) > TURNED).any(1)
     return replace(measures, blendshapes=np.where(turned[:, None], np.float32(np.nan), measures.blendshapes))

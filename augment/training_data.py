@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from shlex import quote
 
 import numpy as np
 import pandas as pd
@@ -264,7 +265,8 @@ def load_training_faces(
     points = landmarks_of(faces)
     if not points.isfinite().all((1, 2)).any():
         raise EmoaugError(
-            f"{faces.root}: no landmarks (faces.npz) beside the pictures; run: emoaug align {faces.root} OUT"
+            f"{faces.root}: no landmarks (faces.npz) beside the pictures; "
+            f"run: emoaug align {quote(str(faces.root))} OUT"
         )
     if scale is None:
         places = {name: i for i, name in enumerate(condition_names)}

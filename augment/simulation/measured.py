@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import torch
@@ -58,7 +59,8 @@ class MeasuredExpressions:
         known = np.isfinite(measures.blendshapes).all(1) if measures is not None else np.zeros(0, bool)
         if measures is None or not known.any():
             raise EmoaugError(
-                f"{folder}: no measured faces (faces.npz) that may be learnt from; run: emoaug align {folder} OUT"
+                f"{folder}: no measured faces (faces.npz) that may be learnt from; "
+                f"run: emoaug align {quote(str(folder))} OUT"
             )
         names = measures.blendshape_names.tolist()
         rows = np.zeros((len(names), len(BLENDSHAPE_NAMES)), np.float32)

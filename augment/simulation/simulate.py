@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,12 @@ class SimulateSummary:
         classes = " · ".join(f"{name} {count:,}" for name, count in self.per_class.items())
         lines = [
             f"{self.out}/ was finished before, nothing to do: {first}" if self.already_done else first,
-            f"{self.out}/  {classes}        look: {self.out}/{SHEET}   check: emoaug verify {self.out}/",
+            f"{self.out}/  {classes}        look: {self.out}/{SHEET}   check: emoaug verify {quote(str(self.out))}/",
         ]
         if not self.landmarks:
             lines.append(
                 "the face model does not know MediaPipe's landmarks, which systems train with; "
-                f"emoaug align {self.out}/ ALIGNED --crop none adds them"
+                f"emoaug align {quote(str(self.out))}/ ALIGNED --crop none adds them"
             )
         return "\n".join(lines)
 

@@ -10,6 +10,7 @@ import hashlib
 import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import torch
@@ -74,7 +75,8 @@ class Surroundings:
         known = np.isfinite(measures.pose).all(1) if measures is not None else np.zeros(0, bool)
         if measures is None or not known.any():
             raise EmoaugError(
-                f"{folder}: no measured faces (faces.npz) that may be learnt from; run: emoaug align {folder} OUT"
+                f"{folder}: no measured faces (faces.npz) that may be learnt from; "
+                f"run: emoaug align {quote(str(folder))} OUT"
             )
         pixels = torch.from_numpy(load_faces(faces.select(known), None))
         light = from_srgb(pixels.float() / 255)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -79,7 +80,7 @@ def run(options: Options) -> None:
     data = options.data if faces.table["label"].notna().any() else "LABELLED"
     print(
         f"{checkpoint}        look: {samples[-1]}   "
-        f"use: emoaug generate --data {data} --weights {options.out} --out BIGGER"
+        f"use: emoaug generate --data {quote(str(data))} --weights {quote(str(options.out))} --out BIGGER"
     )
 
 

@@ -1,5 +1,7 @@
 """`emoaug simulate` as its user meets it."""
 
+import shlex
+
 import numpy as np
 
 from augment.faces import read_measures
@@ -15,13 +17,15 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 
 def test_simulate_says_where_the_result_is_and_verify_accepts_it(capsys, tmp_path):
-    out = tmp_path / "faces"
+    out = tmp_path / "my faces"
     base = ["simulate", "--out", out, "--count", 8, "--size", 16, "--per-subject", 4, "--workers", 1]
     code, said, _ = run(capsys, *base, "--expressions", "happy,sad,happily_surprised", "--yaw", 10, "--spread", 0.5)
     assert code == 0
     assert "simulated 8 faces of 2 people" in said
     assert "happily_surprised" in said
     assert f"look: {out}/contact_sheet.png" in said
+    check = next(line for line in said.splitlines() if "check: " in line).split("check: ")[1]
+    assert shlex.split(check) == ["emoaug", "verify", f"{out}/"]
     assert run(capsys, "verify", out)[0] == 0
     poses = read_measures(out, read_faces(out).table.file_name.tolist()).pose
     assert np.abs(poses[:, 0]).max() <= 10
