@@ -10,9 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from torch import Tensor
-from torch.nn import functional as F
 
 from augment.checkpoints import load_translator, read_config
 from augment.devices import choose_device, make_fabric
@@ -21,7 +18,7 @@ from augment.folders import FaceTable, drop_unreadable, load_faces
 from augment.identity import IdentityEmbedding, train_embedding
 from augment.pictures import write_text
 from augment.runs import check_same_run, locked, read_run, remove_temporary_files, write_run
-from augment.systems import SYSTEMS, Translator, get_system
+from augment.systems import SYSTEMS, get_system
 from augment.training import TrainingSettings
 from augment.training_data import data_hash, subjects_of
 from augment.training_run import train
@@ -29,10 +26,12 @@ from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__
 from pipelines.arms import words
-from pipelines.measures import Change, HeldOutFaces, Witnesses, directions_of, measure_change, measure_real
+from pipelines.beside import faces_beside
+from pipelines.leaks import few, trained_people
+from pipelines.measures import HeldOutFaces, Witnesses, directions_of, measure_change, measure_real
 from pipelines.recipes import suited_settings
 from pipelines.splits import Fold, groups_of, hold_out, published_split
-from pipelines.systems import pictures_per_second
+from pipelines.systems import changed_by, pictures_per_second
 
 KIND = "system comparison"
 UNCHANGED = "unchanged"
@@ -57,6 +56,11 @@ class CompareSettings:
     have the published one."""
     seed: int = 0
     """Who is held out, every training, who is on the sheets."""
+    initial: Path | None = None
+    """Checkpoint that the system of its kind begins with, such as default (lssl); by default systems learn from the
+    training faces alone. What it was trained on is for you to know."""
+    rendered_beside: int = 0
+    """Rendered faces of each class, like the training faces, that systems learn from beside these (`train --also`)."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
     """How each system is trained; its seed is the comparison's."""
     judge: ClassifierSettings = field(default_factory=ClassifierSettings)
@@ -73,6 +77,8 @@ class CompareSettings:
             raise EmoaugError(f"hold_out is {self.hold_out}; it is a number of people, a share of them, or split")
         if self.faces < 1:
             raise EmoaugError(f"faces is {self.faces}; it is 1 or more")
+        if self.rendered_beside < 0:
+            raise EmoaugError(f"rendered_beside is {self.rendered_beside}; it is 1 or more, or 0 for none")
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
         raise EmoaugError(
             f"{data.root}: the faces to train on show {', '.join(present)} alone; two expressions are needed"
         )
+    _check_initial(settings, sides)
     settings = replace(settings, judge=suited_settings(settings.judge, sides.train))
     identity = {
         "settings": _identity(settings),
@@ -154,8 +161,10 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
 
 def _identity(settings: CompareSettings) -> dict[str, Any]:
     """The settings that decide the figures of one system."""
-    values = json.loads(json.dumps(asdict(settings)))
+    values = json.loads(json.dumps(asdict(settings), default=str))
     del values["systems"]
+    if settings.initial is not None:
+        values["initial"] = read_config(settings.initial)["weights_sha256"]
     for name in ("sample_every", "save_every", "device", "seed"):
         del values["training"][name]
     return values
@@ -190,6 +199,17 @@ def _fold(data: FaceTable, groups: np.ndarray, settings: CompareSettings) -> Fol
     if settings.hold_out == "split":
         return published_split(data, groups, "test")
     return hold_out(data, groups, settings.hold_out, settings.seed)
+
+
+def _check_initial(settings: CompareSettings, sides: Sides) -> None:
+    """Raise EmoaugError if the weights to begin with have seen people who test, or are of no compared system."""
+    if settings.initial is None:
+        return
+    config = read_config(settings.initial)
+    if seen := trained_people(config) & set(sides.test.table.subject.dropna()):
+        raise EmoaugError(f"{settings.initial}: these weights were trained on {few(seen)}, who test; take others")
+    if (system := config["system"]) not in settings.systems:
+        raise EmoaugError(f"{settings.initial} holds weights of {system}, not of {', '.join(settings.systems)}")
 
 
 def _held_out(sides: Sides, out: Path, settings: CompareSettings, size: int) -> tuple[HeldOutFaces, str]:
@@ -227,6 +247,11 @@ def _trainings(
     """Checkpoints by system, trained or found trained; and why others have none."""
     checkpoints: dict[str, Path] = {}
     left_out: dict[str, str] = {}
+    begins = None if settings.initial is None else read_config(settings.initial)["system"]
+    beside = None
+    if settings.rendered_beside:
+        drawn = (settings.rendered_beside, size, settings.seed, settings.training.device)
+        beside = faces_beside(out / "rendered", train_side, *drawn)
     for name in settings.systems:
         system = get_system(name)
         own = system.configurations[settings.configuration]
@@ -234,7 +259,10 @@ def _trainings(
             if settings.size is not None or settings.configuration == "compact":
                 own = replace(own, size=size)
             training = replace(settings.training, seed=settings.seed)
-            checkpoints[name] = train(train_side, out / "systems" / name, name, own, training)
+            initial = settings.initial if name == begins else None
+            checkpoints[name] = train(
+                *(train_side, out / "systems" / name, name, own, training), initial=initial, also=beside
+            )
         except EmoaugError as error:
             left_out[name] = str(error)
     if not checkpoints:
@@ -253,25 +281,3 @@ def _measured(name: str, checkpoint: Path, held: HeldOutFaces, settings: Compare
         "training_minutes": extra.get("seconds_per_step", math.nan) * extra["steps"] / 60,
         "device": fabric.device.type,
     }
-
-
-def changed_by(translator: Translator, fabric: Fabric, batch: int = 32) -> Change:
-    """What a translator makes of faces of any size, given back at the size in which they came."""
-
-    def change(faces: Tensor, target: str) -> Tensor:
-        made = []
-        with torch.inference_mode(), fabric.autocast():
-            for part in faces.split(batch):
-                sources = scaled(part, translator.size).to(fabric.device)
-                condition = translator.condition([target] * len(part)).to(fabric.device)
-                made.append(scaled(translator.translate(sources, condition).float(), faces.shape[-1]).to(faces.device))
-        return torch.cat(made)
-
-    return change
-
-
-def scaled(faces: Tensor, size: int) -> Tensor:
-    """Faces (N, 3, S, S) at another side, pixels."""
-    if faces.shape[-1] == size:
-        return faces
-    return F.interpolate(faces, size=(size, size), mode="bilinear", antialias=True).clamp(-1, 1)

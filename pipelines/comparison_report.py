@@ -14,8 +14,9 @@ from augment.checkpoints import load_translator
 from augment.devices import make_fabric
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
-from pipelines.compare import UNCHANGED, CompareSettings, Comparison, changed_by
+from pipelines.compare import UNCHANGED, CompareSettings, Comparison
 from pipelines.plots import figures_plot
+from pipelines.systems import changed_by
 from pipelines.tables import text_table
 
 PEOPLE = 12

@@ -39,7 +39,8 @@ class Job:
         def wanted(source: str, train: np.ndarray, unlabelled: np.ndarray, held_out: np.ndarray) -> SyntheticSet:
             what = f"{source}-tuning" if len(held_out) else source
             name = trial_name(trial.fold.number, trial.seed, trial.labels, what)
-            if source == SIMULATED and self.settings.simulated_expressions == "prototypes":
+            measured = self.settings.simulated_like or self.settings.simulated_expressions == "measured"
+            if source == SIMULATED and not measured:
                 # Rendered from the seed and the names of the classes alone, so that trials of one seed share them.
                 shown = np.unique(self.data.faces.label_indices()[train])
                 name = f"seed{trial.seed}-{'-'.join(map(str, shown))}-{source}"

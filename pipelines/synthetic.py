@@ -26,10 +26,12 @@ from augment.simulation.behaviour import ExpressionSource
 from augment.simulation.measured import MeasuredExpressions
 from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import SimulateSettings, simulate
+from augment.simulation.surroundings import Surroundings
 from augment.systems import get_system
 from augment.training_run import train
 from emoaug import EmoaugError
 from pipelines.arms import MEASURED, PRETRAINED, REFINED, SIMULATED, uses_unlabelled
+from pipelines.beside import faces_beside
 from pipelines.fitting import seen_as_labelled
 from pipelines.gain_data import GainData
 from pipelines.leaks import HeldOut, check_lineage, check_pixels
@@ -149,8 +151,14 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     chosen = wanted.given(data)
     own = replace(get_system(wanted.source).configurations["compact"], size=size)
     training = replace(settings.training, seed=wanted.seed)
+    beside = None
+    if settings.rendered_beside:
+        folder, device = out / "rendered" / wanted.name, settings.training.device
+        beside = faces_beside(folder, chosen, settings.rendered_beside, size, wanted.seed, device)
     initial = _initial(wanted.source, settings)
-    checkpoint = train(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary, initial=initial)
+    checkpoint = train(
+        *(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary), initial=initial, also=beside
+    )
     translator = load_translator(checkpoint)
     per_class = max(1, round(settings.synthetic_factor * len(chosen) / len(chosen.vocabulary)))
     # A class that no training face shows is one that the system cannot make.
@@ -217,7 +225,8 @@ def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, se
         device=settings.training.device,
         workers=1,
     )
-    simulate(folder, scenes, rendering, source)
+    like = Surroundings.from_folder(chosen.root, chosen) if settings.simulated_like else None
+    simulate(folder, scenes, rendering, source, like)
     return read_faces(folder, vocabulary=chosen.vocabulary)
 
 

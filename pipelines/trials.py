@@ -51,6 +51,9 @@ class GainSettings:
     initial: Path | None = None
     """Checkpoint that training begins with in the arms of its system, such as default (lssl); by default systems learn
     from nothing but the trial's faces. As for weights, what it was trained on is for you to know."""
+    rendered_beside: int = 0
+    """Rendered faces of each class, like the training faces, that systems learn from beside these (`train --also`); for
+    small sets of faces that are hard to read. Not for those with -measured."""
     tuning: Literal["none", "small"] = "none"
     """small chooses, for every arm and trial, the best of 4 candidates on a quarter of the training people: learning
     rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""
@@ -73,6 +76,8 @@ class GainSettings:
     faces."""
     simulated_intensity: tuple[float, float] = (1.0, 1.4)
     """Strength of the faintest and the strongest of the former, 1 for a full expression."""
+    simulated_like: bool = False
+    """Whether rendered faces are held, lit and photographed like the labelled training faces (`simulate --like`)."""
     face_model: Path | None = None
     """Face model of the rendered faces, as for `emoaug simulate`."""
     size: int | None = None
@@ -102,6 +107,8 @@ class GainSettings:
         SceneSettings(intensity=self.simulated_intensity)  # raises where it makes no sense
         if self.simulated_per_class < 1:
             raise EmoaugError(f"simulated_per_class is {self.simulated_per_class}; it is 1 or more")
+        if self.rendered_beside < 0:
+            raise EmoaugError(f"rendered_beside is {self.rendered_beside}; it is 1 or more, or 0 for none")
         if len(set(self.label_counts)) != len(self.labels_per_class) or not self.labels_per_class:
             raise EmoaugError(f"labels_per_class is {','.join(self.labels_per_class)}; name each number once")
         if not self.synthetic_factor > 0:

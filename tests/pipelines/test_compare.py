@@ -121,6 +121,22 @@ def test_systems_without_the_people_that_they_need_are_left_out_and_another_data
         run_comparison(nobody, tmp_path / "none", replace(settings, systems=("cdaae",)))
 
 
+def test_systems_begin_with_weights_and_have_rendered_faces_beside_but_nobody_who_tests(run, tmp_path, monkeypatch):
+    found, out, _ = run
+    monkeypatch.setenv("EMOAUG_MODELS", str(model_path().parent))
+    known = draw_dataset(tmp_path / "drawn", subjects=8)
+    settings = replace(SETTINGS, initial=out / "systems" / "reggan" / "checkpoint", rendered_beside=2)
+    strangers = replace(known, table=known.table.assign(subject="other " + known.table.subject))
+    run_comparison(strangers, tmp_path / "out", settings)
+    seen = read_config(tmp_path / "out" / "systems" / "reggan")["extra"]["training_data"]
+    assert seen["also"]["faces"] == 4
+    assert seen["initial"]["subjects"] == sorted(set(found.sides.train.table.subject))
+    with pytest.raises(EmoaugError, match="who test"):
+        run_comparison(known, tmp_path / "known", replace(settings, seed=1))
+    with pytest.raises(EmoaugError, match="weights of reggan, not of lssl"):
+        run_comparison(strangers, tmp_path / "lssl", replace(settings, systems=("lssl",)))
+
+
 def test_a_dataset_that_is_all_known_cannot_test(faces):
     with pytest.raises(EmoaugError, match="every face of it is like one of"):
         split_sides(faces, SETTINGS, faces)
@@ -149,6 +165,7 @@ def test_one_expression_on_the_training_side_is_an_error(faces, tmp_path):
         ({"systems": ("lssl", "lssl")}, "name each once"),
         ({"hold_out": 0}, "hold_out is 0"),
         ({"faces": 0}, "faces is 0"),
+        ({"rendered_beside": -1}, "rendered_beside is -1"),
     ],
 )
 def test_settings_out_of_range_say_what_is_allowed(change, message):

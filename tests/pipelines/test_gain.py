@@ -13,6 +13,7 @@ from augment.checkpoints import DEFAULT, load_translator, read_config, weights_s
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
 from augment.runs import read_run
+from augment.simulation.surroundings import Surroundings
 from augment.systems import get_system
 from augment.training import TrainingSettings
 from augment.training_run import train
@@ -107,6 +108,29 @@ def test_copies_are_left_out_of_trials_and_told_of(tmp_path):
     assert "sees 0 as" in told
     assert "None is left in 2 of 2 sets" in told
     assert any(note.startswith("In 2 of 2 trials of simulated+lssl synthetic faces were too few") for note in notes)
+
+
+def test_rendered_faces_like_the_training_faces_know_no_others(run, tmp_path):
+    faces, _, out = run
+    settings = replace(SETTINGS, arms=("simulated",), simulated_per_class=2, simulated_like=True)
+    run_gain(faces, tmp_path / "out", settings)
+    for fold in (0, 1):
+        known = read_config(out / "systems" / f"fold{fold}-seed0-all-lssl")["extra"]["training_data"]["subjects"]
+        rest = faces.select(faces.table.subject.isin(known).to_numpy())
+        made = read_run(tmp_path / "out" / "synthetic" / f"fold{fold}-seed0-all-simulated", "emoaug simulate")
+        assert made["identity"]["surroundings"] == Surroundings.from_folder(faces.root, rest).fingerprint()
+
+
+def test_systems_learn_from_rendered_faces_beside_where_asked(run, tmp_path):
+    faces, _, out = run
+    settings = replace(SETTINGS, arms=("lssl",), rendered_beside=2)
+    trials = run_gain(faces, tmp_path / "out", settings)
+    assert (trials.synthetic_faces == 8).all()
+    for fold in (0, 1):
+        name = f"systems/fold{fold}-seed0-all-lssl"
+        seen, plain = (read_config(folder / name)["extra"]["training_data"] for folder in (tmp_path / "out", out))
+        assert seen["also"]["faces"] == 4
+        assert seen["sha256"] == plain["sha256"]
 
 
 def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):

@@ -1,0 +1,41 @@
+"""Rendered faces that a system learns from beside a trial's training faces; see `train`'s `also`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augment.action_units import PROTOTYPES
+from augment.devices import Device
+from augment.folders import FaceTable, read_faces
+from augment.simulation.scenes import SceneSettings
+from augment.simulation.simulate import SimulateSettings, simulate
+from augment.simulation.surroundings import Surroundings
+from emoaug import EmoaugError
+
+
+def faces_beside(folder: Path, faces: FaceTable, per_class: int, size: int, seed: int, device: Device) -> FaceTable:
+    """Render people who show every expression of the training faces, held, lit and photographed like these.
+
+    Args:
+        folder: to render into; new, empty, or of the same call.
+        faces: training faces alone, aligned and measured; those without a label are not looked at.
+        per_class: faces of each expression.
+        size: side of the faces, pixels.
+        seed: every draw.
+        device: where to render.
+
+    Raises:
+        EmoaugError: the faces have not been measured, or show fewer than two expressions of which units are known.
+    """
+    faces = faces.select(faces.table.label.notna().to_numpy())
+    shown = set(faces.table.label) & set(PROTOTYPES)
+    names = tuple(name for name in faces.vocabulary if name in shown)
+    if len(names) < 2:
+        raise EmoaugError(
+            f"rendered faces cannot help here: of {', '.join(faces.vocabulary)} they know {', '.join(names) or 'none'}"
+        )
+    # Strong expressions, and half of the people keep still, as pairs to learn from.
+    scenes = SceneSettings(expressions=names, per_subject=len(names), intensity=(1.0, 1.4), still=0.5, seed=seed)
+    rendering = SimulateSettings(count=per_class * len(names), size=size, device=device, workers=1)
+    simulate(folder, scenes, rendering, None, Surroundings.from_folder(faces.root, faces))
+    return read_faces(folder, vocabulary=faces.vocabulary)
