@@ -95,6 +95,7 @@ def _demo(out: Path, settings: DemoSettings) -> Path:
         arms=settings.arms,
         folds=2,
         seeds=1,
+        synthetic_factor=3.0,
         simulated_per_class=settings.simulated_per_class,
         simulated_intensity=INTENSITY,
         workers=settings.workers,

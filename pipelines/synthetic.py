@@ -160,7 +160,7 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
         *(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary), initial=initial, also=beside
     )
     translator = load_translator(checkpoint)
-    per_class = max(1, round(settings.synthetic_factor * len(chosen) / len(chosen.vocabulary)))
+    per_class = settings.synthetic_per_class(len(chosen), len(chosen.vocabulary))
     # A class that no training face shows is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
     plan = suitable_plan(chosen, translator, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
@@ -180,7 +180,7 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
     # Of other classes there can be sources, whatever they are called.
     labels = given.table.label.where(given.table.label.isin(targets), None)
     given = replace(given, table=given.table.assign(label=labels))
-    per_class = max(1, round(settings.synthetic_factor * len(wanted.train) / len(data.faces.vocabulary)))
+    per_class = settings.synthetic_per_class(len(wanted.train), len(data.faces.vocabulary))
     plan = suitable_plan(given, translator, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
     provenance = {"data": str(given.root), "weights": str(settings.weights)}
     generate(given, translator, plan, wanted.folder(out), _generating(settings), provenance)
@@ -200,7 +200,7 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
     chosen, checkpoint = wanted.given(data), wanted.system(out) / "checkpoint"
     scale = IntensityScale.from_config(read_config(checkpoint))
     assert scale is not None
-    per_class = max(1, round(settings.synthetic_factor * len(wanted.train) / len(chosen.vocabulary)))
+    per_class = settings.synthetic_per_class(len(wanted.train), len(chosen.vocabulary))
     translator = load_translator(checkpoint)
     counts = PlanSettings("per-class", count=per_class, seed=wanted.seed)
     plan = suitable_plan(chosen, translator, translator.condition_names, counts, scale)
