@@ -9,7 +9,8 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ from augment.checkpoints import load_translator, read_config
 from augment.devices import Machines, explained_memory, make_fabric, seed_from
 from augment.folders import FaceTable
 from augment.initial import begin_with
+from augment.intensities import IntensityScale
 from augment.measured_conditions import are_measured, expression_means, fit_scale
 from augment.ranks import decided, together
 from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
@@ -88,64 +90,111 @@ def train(
     Raises:
         EmoaugError: the data or the initial weights do not fit, the folder holds another run, or training ran away.
     """
-    chosen = faces.select(faces.for_training())
-    names, scale = condition_names or faces.vocabulary, None
-    beside = None if also is None else also.select(also.for_training() & also.table.label.notna().to_numpy())
-    if beside is not None:
-        check_apart(beside, faces)
-        if conditions != "labels":
-            raise EmoaugError("faces to learn from beside go by their labels; measured conditions are without them")
-        shown = set(beside.table.label)
-        names = condition_names or (*names, *(name for name in beside.vocabulary if name in shown - set(names)))
-    if conditions == "labels":
-        if not get_system(system).takes_unlabelled:
-            chosen = chosen.select(chosen.table.label.notna().to_numpy())
-    else:
-        if not get_system(system).learns_intensities:
-            able = " and ".join(name for name, kind in SYSTEMS.items() if kind.learns_intensities)
-            raise EmoaugError(f"{system} learns from labels only; measured conditions are for {able}")
-        chosen = chosen.select(are_measured(chosen))
-        scale = fit_scale(chosen, conditions)
-        names = scale.names
-    if beside is None:
-        check_partners(chosen, get_system(system).partners, scale is not None)
-    data_sha256 = data_hash(chosen)
+    kind = get_system(system)
+    lesson = _lesson(faces, kind, condition_names, conditions, also)
 
     def prepare() -> tuple[Translator, TrainingFaces]:
-        data = load_training_faces(chosen, names, system_settings.size, scale, part=beside is not None)
-        if beside is not None:
-            data = side_by_side(data, load_training_faces(beside, names, system_settings.size, part=True))
-            data.check_partners(get_system(system).partners)
-        translator = get_system(system)(names, system_settings)
+        data = lesson.load(system_settings.size)
+        if lesson.beside is not None:
+            data.check_partners(kind.partners)
+        translator = kind(lesson.names, system_settings)
         if initial is not None:
             begin_with(translator, load_translator(initial))
         return translator, data
 
-    identity = {
-        "system": system,
-        "condition_names": list(names),
-        "system_settings": asdict(system_settings),
-        "data_sha256": data_sha256,
-        "initial_sha256": None,
-    }
-    subjects = sorted({str(subject) for subject in chosen.table.subject.dropna()})
-    shown_labels = chosen.table.label if beside is None else pd.concat([chosen.table.label, beside.table.label])
-    classes = {name: int((shown_labels == name).sum()) for name in (names if scale is None else faces.vocabulary)}
-    seen = {"subjects": subjects, "classes": classes, "faces": len(chosen), "sha256": data_sha256}
-    extra: dict[str, Any] = {"training_data": seen}
+    identity = {"system": system, "system_settings": asdict(system_settings), **lesson.identity()}
+    extra = lesson.facts(faces.vocabulary)
+    identity["initial_sha256"] = None
     if initial is not None:
         before = read_config(initial)
-        identity |= {"initial_sha256": before["weights_sha256"]}
-        seen |= {"initial": before["extra"].get("training_data", {})}
-    if beside is not None:
-        # Not an entry of every run: those from before there was such a thing go on.
-        identity |= {"also_sha256": data_hash(beside)}
-        seen |= {"also": {"faces": len(beside), "sha256": identity["also_sha256"]}}
-        seen["subjects"] = sorted({*subjects, *map(str, beside.table.subject.dropna())})
-    if scale is not None:
-        identity |= {"conditions": scale.to_json()}
-        extra |= {"conditions": scale.to_json(), "expressions": expression_means(chosen, scale)}
+        identity["initial_sha256"] = before["weights_sha256"]
+        extra["training_data"]["initial"] = before["extra"].get("training_data", {})
     return run_training(out, identity, settings, prepare, extra, restart, machines, compiled)
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What a run learns from, and what it is asked for."""
+
+    faces: FaceTable
+    """The dataset's own."""
+    beside: FaceTable | None
+    names: tuple[str, ...]
+    """Names of the conditions."""
+    scale: IntensityScale | None
+    """Of measured conditions."""
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        """Of the faces, and of those beside them."""
+        return [data_hash(faces) for faces in (self.faces, self.beside) if faces is not None]
+
+    def load(self, size: int) -> TrainingFaces:
+        """All that is learnt from, at a side of so many pixels."""
+        own = load_training_faces(self.faces, self.names, size, self.scale, part=self.beside is not None)
+        if self.beside is None:
+            return own
+        return side_by_side(own, load_training_faces(self.beside, self.names, size, part=True))
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run of it this run."""
+        identity: dict[str, Any] = {"condition_names": list(self.names), "data_sha256": self.hashes[0]}
+        # No entries of every run: those from before there were such things go on.
+        if self.beside is not None:
+            identity["also_sha256"] = self.hashes[1]
+        if self.scale is not None:
+            identity["conditions"] = self.scale.to_json()
+        return identity
+
+    def facts(self, vocabulary: tuple[str, ...]) -> dict[str, Any]:
+        """What the checkpoint keeps of it; `vocabulary` is the dataset's."""
+        tables = [self.faces.table] + ([] if self.beside is None else [self.beside.table])
+        labels, subjects = (pd.concat([table[column] for table in tables]) for column in ("label", "subject"))
+        seen: dict[str, Any] = {
+            "subjects": sorted(set(map(str, subjects.dropna()))),
+            "classes": {name: int((labels == name).sum()) for name in (vocabulary if self.scale else self.names)},
+            "faces": len(self.faces),
+            "sha256": self.hashes[0],
+        }
+        if self.beside is not None:
+            seen["also"] = {"faces": len(self.beside), "sha256": self.hashes[1]}
+        if self.scale is None:
+            return {"training_data": seen}
+        means = expression_means(self.faces, self.scale)
+        return {"training_data": seen, "conditions": self.scale.to_json(), "expressions": means}
+
+
+def _lesson(
+    faces: FaceTable,
+    kind: type[Translator],
+    names: tuple[str, ...] | None,
+    conditions: Conditions,
+    also: FaceTable | None,
+) -> _Lesson:
+    """Choose the faces that a system can learn from, or raise EmoaugError; see `train`."""
+    chosen = faces.select(faces.for_training())
+    asked, beside = names or faces.vocabulary, None
+    if also is not None:
+        beside = also.select(also.for_training() & also.table.label.notna().to_numpy())
+        check_apart(beside, faces)
+        if conditions != "labels":
+            raise EmoaugError("faces to learn from beside go by their labels; measured conditions are without them")
+        new = set(beside.table.label) - set(asked)
+        asked = names or (*asked, *(name for name in beside.vocabulary if name in new))
+    scale = None
+    if conditions == "labels":
+        if not kind.takes_unlabelled:
+            chosen = chosen.select(chosen.table.label.notna().to_numpy())
+    else:
+        if not kind.learns_intensities:
+            able = " and ".join(name for name, other in SYSTEMS.items() if other.learns_intensities)
+            raise EmoaugError(f"{kind.name} learns from labels only; measured conditions are for {able}")
+        chosen = chosen.select(are_measured(chosen))
+        scale = fit_scale(chosen, conditions)
+        asked = scale.names
+    if beside is None:
+        check_partners(chosen, kind.partners, scale is not None)
+    return _Lesson(chosen, beside, asked, scale)
 
 
 def run_training(
