@@ -79,21 +79,10 @@ class Surroundings:
                 f"run: emoaug align {quote(str(folder))} OUT"
             )
         pixels = torch.from_numpy(load_faces(faces.select(known), None))
-        light = from_srgb(pixels.float() / 255)
-        side = pixels.shape[-1]
-        corner = max(1, round(_CORNER * side))
-        corners = [light[:, :, :corner, :corner], light[:, :, :corner, -corner:]]
-        (top, bottom), *columns = ((round(a * side), round(b * side)) for a, b in _CHEEKS)
-        left, right = (light[:, :, top:bottom, a:b].mean((1, 2, 3)).clamp(min=1e-3) for a, b in columns)
-        return cls(
-            labels=faces.table.label.to_numpy(str)[known],
-            pose=measures.pose[known],
-            backdrop=torch.stack([c.flatten(2).median(2).values for c in corners], 1).numpy(),
-            slope=(right / left).log().numpy(),
-            grey=(pixels.amax(1).int() - pixels.amin(1).int()).flatten(1).amax(1).numpy() <= 2,
-            contrast=contrast_of(pixels.float().mean(1) / 255).numpy(),
-            blur=(softness(pixels.float().mean(1)) / side).numpy(),
-        )
+        # In parts: tens of thousands of photographs in floating point would take gigabytes.
+        parts = [_looks_of(part) for part in pixels.split(512)]
+        looks = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
+        return cls(labels=faces.table.label.to_numpy(str)[known], pose=measures.pose[known], **looks)
 
     def fingerprint(self) -> str:
         """Hash of everything that is drawn from."""
@@ -126,6 +115,22 @@ class Surroundings:
             # Noise that was there would have kept the high frequencies up; so there was none, or it is blurred as well.
             camera |= {"blur": float(self.blur[row]), "noise": 0.0}
         return replace(place, backdrop=(left, right), camera=camera)
+
+
+def _looks_of(pixels: Tensor) -> dict[str, Tensor]:
+    """Backdrop, slope, grey, contrast and blur of photographs uint8 (N, 3, S, S), as in `Surroundings`."""
+    light, grey, side = from_srgb(pixels.float() / 255), pixels.float().mean(1), pixels.shape[-1]
+    corner = max(1, round(_CORNER * side))
+    corners = [light[:, :, :corner, :corner], light[:, :, :corner, -corner:]]
+    (top, bottom), *columns = ((round(a * side), round(b * side)) for a, b in _CHEEKS)
+    left, right = (light[:, :, top:bottom, a:b].mean((1, 2, 3)).clamp(min=1e-3) for a, b in columns)
+    return {
+        "backdrop": torch.stack([c.flatten(2).median(2).values for c in corners], 1),
+        "slope": (right / left).log(),
+        "grey": (pixels.amax(1).int() - pixels.amin(1).int()).flatten(1).amax(1) <= 2,
+        "contrast": contrast_of(grey / 255),
+        "blur": softness(grey) / side,
+    }
 
 
 def contrast_of(pictures: Tensor) -> Tensor:
