@@ -37,11 +37,12 @@ class AugmentedDataset(Dataset[Any]):
     def __init__(self, dataset: Any, transform: Callable[..., Any], seed: int | None = None) -> None:
         if seed is not None and seed < 0:
             raise EmoaugError(f"seed is {seed}; it is a whole number from 0, or None")
-        if type(transform).__module__ == "torchvision.transforms.transforms":
-            raise EmoaugError(
-                f"{type(transform).__name__} of torchvision.transforms takes a picture alone, and here labels change "
-                f"with pictures; take torchvision.transforms.v2.{type(transform).__name__}"
-            )
+        for part in _parts(transform):
+            if type(part).__module__ == "torchvision.transforms.transforms":
+                raise EmoaugError(
+                    f"{type(part).__name__} of torchvision.transforms takes a picture alone, and here labels change "
+                    f"with pictures; take torchvision.transforms.v2.{type(part).__name__}"
+                )
         self.dataset, self.transform, self.seed = dataset, transform, seed
         self.classes: Any = getattr(dataset, "classes", None)
         # In shared memory, so that workers that were started before see it change.
@@ -70,6 +71,13 @@ class AugmentedDataset(Dataset[Any]):
     def _sample(self, index: int) -> Any:
         sample = self.dataset[index]
         return self.transform(*sample) if isinstance(sample, tuple) else self.transform(sample)
+
+
+def _parts(transform: Any) -> Iterator[Any]:
+    """A transform and all that it is composed of."""
+    yield transform
+    for part in getattr(transform, "transforms", ()):
+        yield from _parts(part)
 
 
 @contextmanager

@@ -94,3 +94,5 @@ def test_a_seed_without_an_epoch_is_refused(tiny):
 def test_transforms_that_take_a_picture_alone_are_refused():
     with pytest.raises(EmoaugError, match=r"take torchvision\.transforms\.v2\.Compose"):
         AugmentedDataset(Faces(2), transforms.Compose([transforms.ToTensor()]))
+    with pytest.raises(EmoaugError, match=r"take torchvision\.transforms\.v2\.ToTensor"):
+        AugmentedDataset(Faces(2), v2.Compose([v2.RandomHorizontalFlip(), v2.Compose([transforms.ToTensor()])]))
