@@ -23,8 +23,10 @@ from augment.simulation.photograph import face_mask, from_srgb, to_srgb
 from augment.simulation.scenes import Place, SceneSettings, draw_place
 from emoaug import EmoaugError
 
-_CORNER = 0.12
-"""Side of the two upper corners that a backdrop is read off, shares of the picture's side."""
+_PATCH = 0.1, 0.06
+"""Height and width of what a backdrop is read off, shares of the picture's side."""
+_PATCHES = 9
+"""How many of these, each half as far down as it is high, are looked at along the left and the right edge."""
 _CHEEKS = ((0.4, 0.75), (0.24, 0.46), (0.54, 0.76))
 """Rows, and columns left and right, of the cheeks of an aligned face, shares of its side."""
 _STEEPEST = 0.9
@@ -48,7 +50,8 @@ class Surroundings:
     pose: np.ndarray
     """Yaw, pitch and roll of the head, (N, 3), degrees."""
     backdrop: np.ndarray
-    """Linear RGB of the left and the right upper corner, (N, 2, 3) in [0, 1]."""
+    """Linear RGB at the left and the right edge, where these are flattest in their upper half, (N, 2, 3) in [0, 1]:
+    hair is seldom as flat as what is behind it."""
     slope: np.ndarray
     """Logarithm of the light on the right cheek, as seen, over that on the left, (N,)."""
     grey: np.ndarray
@@ -120,17 +123,25 @@ class Surroundings:
 def _looks_of(pixels: Tensor) -> dict[str, Tensor]:
     """Backdrop, slope, grey, contrast and blur of photographs uint8 (N, 3, S, S), as in `Surroundings`."""
     light, grey, side = from_srgb(pixels.float() / 255), pixels.float().mean(1), pixels.shape[-1]
-    corner = max(1, round(_CORNER * side))
-    corners = [light[:, :, :corner, :corner], light[:, :, :corner, -corner:]]
     (top, bottom), *columns = ((round(a * side), round(b * side)) for a, b in _CHEEKS)
     left, right = (light[:, :, top:bottom, a:b].mean((1, 2, 3)).clamp(min=1e-3) for a, b in columns)
     return {
-        "backdrop": torch.stack([c.flatten(2).median(2).values for c in corners], 1),
+        "backdrop": torch.stack([_flattest(light, grey, edge) for edge in ("left", "right")], 1),
         "slope": (right / left).log(),
         "grey": (pixels.amax(1).int() - pixels.amin(1).int()).flatten(1).amax(1) <= 2,
         "contrast": contrast_of(grey / 255),
         "blur": softness(grey) / side,
     }
+
+
+def _flattest(light: Tensor, grey: Tensor, edge: str) -> Tensor:
+    """Median colour (N, 3) of the flattest patch along an edge, of linear pictures (N, 3, S, S) and grey ones."""
+    high, wide = (max(2, round(share * grey.shape[-1])) for share in _PATCH)
+    columns = slice(wide) if edge == "left" else slice(-wide, None)
+    rows = [slice(i * high // 2, i * high // 2 + high) for i in range(_PATCHES)]
+    uneven = torch.stack([grey[:, part, columns].flatten(1).std(1) for part in rows], 1)
+    colours = torch.stack([light[:, :, part, columns].flatten(2).median(2).values for part in rows], 1)
+    return colours[torch.arange(len(light)), uneven.argmin(1)]
 
 
 def contrast_of(pictures: Tensor) -> Tensor:

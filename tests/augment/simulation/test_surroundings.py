@@ -57,13 +57,26 @@ def test_heads_are_held_as_on_photographs_of_the_same_expression(tmp_path):
         assert abs(pitch - wanted[1]) < 8
 
 
-def test_backdrops_have_the_colours_of_the_upper_corners_once_the_camera_has_raised_the_contrast(tmp_path):
+def test_backdrops_have_the_colours_beside_the_heads_once_the_camera_has_raised_the_contrast(tmp_path):
     photographs(tmp_path, lit_from_right=True)
     for scene in scenes_like(tmp_path):
         seen = to_srgb(torch.tensor(scene.place.backdrop))
         raised = 0.5 + scene.place.camera["contrast"] * (seen - 0.5)
         assert np.allclose(raised, np.array([LEFT, RIGHT]) / 255, atol=2e-3)
         assert not scene.place.camera["grey"]
+
+
+def test_backdrops_are_read_off_beside_hair(tmp_path):
+    photographs(tmp_path, lit_from_right=True)
+    noise = np.random.default_rng(0)
+    for path in tmp_path.glob("*/*.png"):
+        picture = cv2.imread(str(path))
+        # Hair in both corners, and on the left down to the cheek.
+        for hair in (picture[:7, :8], picture[:7, -8:], picture[:12, :3]):
+            hair[:] = noise.integers(10, 60, hair.shape)
+        cv2.imwrite(str(path), picture)
+    backdrop = to_srgb(torch.from_numpy(Surroundings.from_folder(tmp_path).backdrop))
+    assert np.allclose(backdrop, np.array([LEFT, RIGHT]) / 255, atol=2e-3)
 
 
 def test_photographs_as_hard_as_a_render_want_no_contrast_and_harder_ones_as_much_more():
