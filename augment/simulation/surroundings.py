@@ -25,8 +25,8 @@ from emoaug import EmoaugError
 
 _PATCH = 0.1, 0.06
 """Height and width of what a backdrop is read off, shares of the picture's side."""
-_PATCHES = 9
-"""How many of these, each half as far down as it is high, are looked at along the left and the right edge."""
+_PATCHES = 12
+"""How many of these, half as far apart as they are high, are looked at from the top of the left and the right edge."""
 _CHEEKS = ((0.4, 0.75), (0.24, 0.46), (0.54, 0.76))
 """Rows, and columns left and right, of the cheeks of an aligned face, shares of its side."""
 _STEEPEST = 0.9
@@ -50,8 +50,8 @@ class Surroundings:
     pose: np.ndarray
     """Yaw, pitch and roll of the head, (N, 3), degrees."""
     backdrop: np.ndarray
-    """Linear RGB at the left and the right edge, where these are flattest in their upper half, (N, 2, 3) in [0, 1]:
-    hair is seldom as flat as what is behind it."""
+    """Linear RGB at the left and the right edge, where these are flattest above the chin, (N, 2, 3) in [0, 1]: hair
+    is seldom as flat as what is behind it."""
     slope: np.ndarray
     """Logarithm of the light on the right cheek, as seen, over that on the left, (N,)."""
     grey: np.ndarray
@@ -135,11 +135,13 @@ def _looks_of(pixels: Tensor) -> dict[str, Tensor]:
 
 
 def _flattest(light: Tensor, grey: Tensor, edge: str) -> Tensor:
-    """Median colour (N, 3) of the flattest patch along an edge, of linear pictures (N, 3, S, S) and grey ones."""
+    """Median colour (N, 3) of the flattest patch along an edge; light (N, 3, S, S) is linear, grey is in [0, 255]."""
     high, wide = (max(2, round(share * grey.shape[-1])) for share in _PATCH)
     columns = slice(wide) if edge == "left" else slice(-wide, None)
     rows = [slice(i * high // 2, i * high // 2 + high) for i in range(_PATCHES)]
-    uneven = torch.stack([grey[:, part, columns].flatten(1).std(1) for part in rows], 1)
+    # Against their own lightness, as black hair varies by little.
+    patches = [grey[:, part, columns].flatten(1) for part in rows]
+    uneven = torch.stack([patch.std(1) / (patch.mean(1) + 25) for patch in patches], 1)
     colours = torch.stack([light[:, :, part, columns].flatten(2).median(2).values for part in rows], 1)
     return colours[torch.arange(len(light)), uneven.argmin(1)]
 
