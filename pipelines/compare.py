@@ -163,8 +163,10 @@ def _identity(settings: CompareSettings) -> dict[str, Any]:
     """The settings that decide the figures of one system."""
     values = json.loads(json.dumps(asdict(settings), default=str))
     del values["systems"]
-    if settings.initial is not None:
-        values["initial"] = read_config(settings.initial)["weights_sha256"]
+    # No entries where they say nothing: comparisons from before there were such things go on.
+    initial, beside = values.pop("initial"), values.pop("rendered_beside")
+    values |= {"initial": read_config(initial)["weights_sha256"]} if initial else {}
+    values |= {"rendered_beside": beside} if beside else {}
     for name in ("sample_every", "save_every", "device", "seed"):
         del values["training"][name]
     return values
