@@ -38,7 +38,7 @@ class AugmentedDataset(Dataset[Any]):
         if seed is not None and seed < 0:
             raise EmoaugError(f"seed is {seed}; it is a whole number from 0, or None")
         for part in _parts(transform):
-            if type(part).__module__ == "torchvision.transforms.transforms":
+            if type(part).__module__ in ("torchvision.transforms.transforms", "torchvision.transforms.autoaugment"):
                 raise EmoaugError(
                     f"{type(part).__name__} of torchvision.transforms takes a picture alone, and here labels change "
                     f"with pictures; take torchvision.transforms.v2.{type(part).__name__}"
@@ -76,7 +76,8 @@ class AugmentedDataset(Dataset[Any]):
 def _parts(transform: Any) -> Iterator[Any]:
     """A transform and all that it is composed of."""
     yield transform
-    for part in getattr(transform, "transforms", ()):
+    parts = getattr(transform, "transforms", None)
+    for part in parts if isinstance(parts, list | tuple | torch.nn.ModuleList) else ():
         yield from _parts(part)
 
 

@@ -37,8 +37,7 @@ from benchmarks.grouping import Attribute, GroupFigure, compare_groups
 from benchmarks.machine import machine
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError
-from pipelines.measures import HeldOutFaces, Witnesses, blendshapes_of, directions_of
-from pipelines.systems import changed_by
+from pipelines.measures import HeldOutFaces, Witnesses, blendshapes_of, changed_by, directions_of
 
 FIGURES = {
     "hit_rate": "judge sees it, %",

@@ -28,10 +28,10 @@ from emoaug import EmoaugError, __version__
 from pipelines.arms import words
 from pipelines.beside import faces_beside
 from pipelines.leaks import few, trained_people
-from pipelines.measures import HeldOutFaces, Witnesses, directions_of, measure_change, measure_real
+from pipelines.measures import HeldOutFaces, Witnesses, changed_by, directions_of, measure_change, measure_real
 from pipelines.recipes import suited_settings
 from pipelines.splits import Fold, groups_of, hold_out, published_split
-from pipelines.systems import changed_by, pictures_per_second
+from pipelines.systems import pictures_per_second
 
 KIND = "system comparison"
 UNCHANGED = "unchanged"
@@ -58,7 +58,7 @@ class CompareSettings:
     """Who is held out, every training, who is on the sheets."""
     initial: Path | None = None
     """Checkpoint that the system of its kind begins with, such as default (lssl); by default systems learn from the
-    training faces alone. What it was trained on is for you to know."""
+    training faces alone. Names of people who test are refused; what else it was trained on is for you to know."""
     rendered_beside: int = 0
     """Rendered faces of each class, like the training faces, that systems learn from beside these (`train --also`)."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -209,7 +209,9 @@ def _check_initial(settings: CompareSettings, sides: Sides) -> None:
         return
     config = read_config(settings.initial)
     if seen := trained_people(config) & set(sides.test.table.subject.dropna()):
-        raise EmoaugError(f"{settings.initial}: these weights were trained on {few(seen)}, who test; take others")
+        raise EmoaugError(
+            f"{settings.initial}: these weights were trained on people of the names {few(seen)}, who test; take others"
+        )
     if (system := config["system"]) not in settings.systems:
         raise EmoaugError(f"{settings.initial} holds weights of {system}, not of {', '.join(settings.systems)}")
 
@@ -252,8 +254,7 @@ def _trainings(
     begins = None if settings.initial is None else read_config(settings.initial)["system"]
     beside = None
     if settings.rendered_beside:
-        drawn = (settings.rendered_beside, size, settings.seed, settings.training.device)
-        beside = faces_beside(out / "rendered", train_side, *drawn)
+        beside = faces_beside(out / "rendered", train_side, settings.rendered_beside, size, settings.seed)
     for name in settings.systems:
         system = get_system(name)
         own = system.configurations[settings.configuration]

@@ -15,8 +15,8 @@ from augment.devices import make_fabric
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
 from pipelines.compare import UNCHANGED, CompareSettings, Comparison
+from pipelines.measures import changed_by
 from pipelines.plots import figures_plot
-from pipelines.systems import changed_by
 from pipelines.tables import text_table
 
 PEOPLE = 12
@@ -69,7 +69,9 @@ def write_comparison(found: Comparison, out: Path, settings: CompareSettings) ->
     overall = [{"": n, **{title: _cell(row, key) for key, (title, _) in COLUMNS.items()}} for n, row in rows.items()]
     hits = [{"": n, **{t: _cell(row.get(t, {}), "hit_rate") for t in targets}} for n, row in by_target.items()]
     look = f"look: {out / 'sheets'} and {out / 'compare.svg'}"
-    return "\n".join([text_table(overall), "", "hit rate by target", text_table(hits), "", *_notes(found), look])
+    return "\n".join(
+        [text_table(overall), "", "hit rate by target", text_table(hits), "", *_notes(found, settings), look]
+    )
 
 
 def _cell(row: dict[str, Any], key: str) -> str:
@@ -77,7 +79,7 @@ def _cell(row: dict[str, Any], key: str) -> str:
     return "" if value is None else COLUMNS[key][1].format(value)
 
 
-def _notes(found: Comparison) -> list[str]:
+def _notes(found: Comparison, settings: CompareSettings) -> list[str]:
     """How the figures came about, for people."""
     real, sides = found.real, found.sides
     lines = [
@@ -99,6 +101,10 @@ def _notes(found: Comparison) -> list[str]:
         "kernel distance: to real faces of the other half of the people, in the judge's features",
         f"{REAL}: what is reachable; {UNCHANGED}: faces that nothing is done to",
     ]
+    if settings.rendered_beside:
+        lines.append(f"learnt from beside: {settings.rendered_beside:,} rendered faces of each expression")
+    if settings.initial is not None:
+        lines.append(f"the system of its kind begins with weights that were trained elsewhere: {settings.initial}")
     return lines + [f"{name} is left out: {why}" for name, why in found.left_out.items()]
 
 

@@ -102,8 +102,10 @@ def run_gain(
     """
     loaded = GainData.load(data if isinstance(data, FaceTable) else read_faces(data), test, settings.size)
     job = Job(loaded, out, settings)
+    if (settings.simulated_like or settings.rendered_beside) and loaded.blendshapes is None:
+        raise EmoaugError("--simulated-like and --rendered-beside look at what emoaug align measures; align the faces")
     identity = {
-        "settings": {k: v for k, v in json.loads(json.dumps(asdict(settings), default=str)).items() if k != "workers"},
+        "settings": _identity(settings),
         "vocabulary": list(loaded.faces.vocabulary),
         "faces": loaded.sha256(),
     }
@@ -181,6 +183,14 @@ def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.D
             | {"settings": json.dumps(row["choice"]["settings"])}
         )
     return pd.DataFrame(flat)
+
+
+def _identity(settings: GainSettings) -> dict[str, Any]:
+    """The settings that decide the results."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    del values["workers"]
+    # No entries where they say nothing: runs from before there were such things go on.
+    return {k: v for k, v in values.items() if v or k not in ("rendered_beside", "simulated_like")}
 
 
 def _checked_initial(settings: GainSettings) -> dict[str, Any]:

@@ -39,6 +39,13 @@ def known_before(job: Job, arms: Sequence[str], fold: Fold, elsewhere: bool) -> 
             f"The system of {', '.join(once)} is trained once, whatever the seed, as it sees the same faces: intervals "
             "do not allow for another training of it."
         )
+    if settings.rendered_beside:
+        notes.append(
+            f"Systems also learn from {settings.rendered_beside:,} rendered faces of each expression, made like the "
+            "trial's training faces, beside these."
+        )
+    if settings.simulated_like:
+        notes.append("Rendered faces are held, lit and photographed like the trial's labelled training faces.")
     if settings.initial is not None:
         notes.append(
             f"Systems of their kind begin with weights ({settings.initial}) that were trained elsewhere: whether faces "

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from augment.faces import read_measures
@@ -18,6 +20,7 @@ from augment.identity import IdentityEmbedding, separation
 from augment.landmarker import FaceLandmarker
 from augment.quality import kernel_distance
 from augment.samples import to_pictures
+from augment.systems import Translator
 from classifiers.classifier import Classifier
 from emoaug import bar_hidden
 
@@ -236,3 +239,25 @@ def means_over(targets: dict[str, dict[str, Any]]) -> dict[str, float | None]:
     names: Sequence[str] = ("hit_rate", "identity", "movement", "correlation", "found")
     known = {name: [t[name] for t in targets.values() if t[name] is not None] for name in names}
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}
+
+
+def changed_by(translator: Translator, fabric: Fabric, batch: int = 32) -> Change:
+    """What a translator makes of faces of any size, given back at the size in which they came."""
+
+    def change(faces: Tensor, target: str) -> Tensor:
+        made = []
+        with torch.inference_mode(), fabric.autocast():
+            for part in faces.split(batch):
+                sources = scaled(part, translator.size).to(fabric.device)
+                condition = translator.condition([target] * len(part)).to(fabric.device)
+                made.append(scaled(translator.translate(sources, condition).float(), faces.shape[-1]).to(faces.device))
+        return torch.cat(made)
+
+    return change
+
+
+def scaled(faces: Tensor, size: int) -> Tensor:
+    """Faces (N, 3, S, S) at another side, pixels."""
+    if faces.shape[-1] == size:
+        return faces
+    return F.interpolate(faces, size=(size, size), mode="bilinear", antialias=True).clamp(-1, 1)

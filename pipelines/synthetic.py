@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from augment.checkpoints import load_translator, read_config
 from augment.exemplar_plans import suitable_plan
@@ -153,8 +154,8 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     training = replace(settings.training, seed=wanted.seed)
     beside = None
     if settings.rendered_beside:
-        folder, device = out / "rendered" / wanted.name, settings.training.device
-        beside = faces_beside(folder, chosen, settings.rendered_beside, size, wanted.seed, device)
+        folder, count = out / "rendered" / wanted.name, settings.rendered_beside
+        beside = faces_beside(folder, chosen, count, size, wanted.seed, settings.face_model)
     initial = _initial(wanted.source, settings)
     checkpoint = train(
         *(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary), initial=initial, also=beside
@@ -164,7 +165,7 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     # A class that no training face shows is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
     plan = suitable_plan(chosen, translator, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
-    generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
+    generate(chosen, translator, distinct(plan), wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
 
 
 def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
@@ -183,7 +184,14 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
     per_class = settings.synthetic_per_class(len(wanted.train), len(data.faces.vocabulary))
     plan = suitable_plan(given, translator, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
     provenance = {"data": str(given.root), "weights": str(settings.weights)}
-    generate(given, translator, plan, wanted.folder(out), _generating(settings), provenance)
+    generate(given, translator, distinct(plan), wanted.folder(out), _generating(settings), provenance)
+
+
+def distinct(plan: pd.DataFrame) -> pd.DataFrame:
+    """A plan without the rows that ask what an earlier one asks: of few sources there are only so many faces."""
+    asked = [name for name in plan.columns if name not in ("row", "seed")]
+    kept = plan[~plan.duplicated(asked)].reset_index(drop=True)
+    return kept.assign(row=np.arange(len(kept)))
 
 
 def train_measured(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
@@ -203,7 +211,7 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
     per_class = settings.synthetic_per_class(len(wanted.train), len(chosen.vocabulary))
     translator = load_translator(checkpoint)
     counts = PlanSettings("per-class", count=per_class, seed=wanted.seed)
-    plan = suitable_plan(chosen, translator, translator.condition_names, counts, scale)
+    plan = distinct(suitable_plan(chosen, translator, translator.condition_names, counts, scale))
     generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
 
 

@@ -1,4 +1,4 @@
-"""What each registered system is, needs and costs, without training it; and how a trained one is asked."""
+"""What each registered system is, needs and costs, without training it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
-from torch.nn import functional as F
 
 from augment.devices import make_fabric
 from augment.systems import SYSTEMS, Translator
-from pipelines.measures import Change
 from pipelines.tables import text_table
 
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
@@ -113,25 +110,3 @@ def format_systems(rows: list[dict[str, Any]]) -> str:
 
 def _millions(count: int) -> str:
     return f"{count / 1e6:.1f}"
-
-
-def changed_by(translator: Translator, fabric: Fabric, batch: int = 32) -> Change:
-    """What a translator makes of faces of any size, given back at the size in which they came."""
-
-    def change(faces: Tensor, target: str) -> Tensor:
-        made = []
-        with torch.inference_mode(), fabric.autocast():
-            for part in faces.split(batch):
-                sources = scaled(part, translator.size).to(fabric.device)
-                condition = translator.condition([target] * len(part)).to(fabric.device)
-                made.append(scaled(translator.translate(sources, condition).float(), faces.shape[-1]).to(faces.device))
-        return torch.cat(made)
-
-    return change
-
-
-def scaled(faces: Tensor, size: int) -> Tensor:
-    """Faces (N, 3, S, S) at another side, pixels."""
-    if faces.shape[-1] == size:
-        return faces
-    return F.interpolate(faces, size=(size, size), mode="bilinear", antialias=True).clamp(-1, 1)

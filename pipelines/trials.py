@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from augment.checkpoints import DEFAULT
 from augment.simulation.scenes import SceneSettings
+from augment.systems import SYSTEMS
 from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
-from pipelines.arms import GEOMETRY, OVERSAMPLE, PRETRAINED, SHUFFLED, SIMULATED, Arm, get_arm, words
+from pipelines.arms import GEOMETRY, OVERSAMPLE, PRETRAINED, REFINED, SHUFFLED, SIMULATED, Arm, get_arm, words
 from pipelines.splits import Fold
 
 Labels = int | Literal["all"]
@@ -23,7 +25,7 @@ DEFAULT_ARMS = ("real", "classical", "lssl", f"{SIMULATED}+{PRETRAINED}", GEOMET
 few labels, and two references."""
 
 _LEAST_FACTOR, _MOST_FACTOR, _ENOUGH = 3.0, 24.0, 16_800.0
-"""Bounds of `synthetic_factor`, and how many faces are enough: what helped FER2013 with 100 labels most."""
+"""Bounds of `synthetic_factor`, and how many faces are enough: as many as were tried, see benchmarks/gain."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class GainSettings:
     it was trained on is for you to know: no face that tests may be among it."""
     initial: Path | None = None
     """Checkpoint that training begins with in the arms of its system, such as default (lssl); by default systems learn
-    from nothing but the trial's faces. As for weights, what it was trained on is for you to know."""
+    from the trial's faces alone. As for weights, what it was trained on is for you to know."""
     rendered_beside: int = 0
     """Rendered faces of each class, like the training faces, that systems learn from beside these (`train --also`); for
     small sets of faces that are hard to read. Not for those with -measured."""
@@ -62,8 +64,8 @@ class GainSettings:
     rates, and shares of synthetic faces where there are any. Takes 3 to 4 times as long."""
     synthetic_factor: float | None = None
     """Synthetic faces to make for each real training face, over all classes, as many of every class; by default 24, and
-    as many as make 16,800 faces where more than 700 are real, but 3 at least. `synthetic_kept` says which are learnt
-    from."""
+    as many as make 16,800 faces where more than 700 are real, but 3 at least. No face is made twice, so they are fewer
+    where sources are few. `synthetic_kept` says which are learnt from."""
     synthetic_share: float = 0.2
     """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`; less where so few
     are there that each would be seen more often than a real face."""
@@ -113,10 +115,15 @@ class GainSettings:
             raise EmoaugError(f"simulated_per_class is {self.simulated_per_class}; it is 1 or more")
         if self.rendered_beside < 0:
             raise EmoaugError(f"rendered_beside is {self.rendered_beside}; it is 1 or more, or 0 for none")
+        sources = {source for name in self.arms for source in get_arm(name).sources}
+        if self.rendered_beside and not sources & set(SYSTEMS):
+            raise EmoaugError("--rendered-beside is for arms that train a system on labels; name one, such as lssl")
+        if self.simulated_like and not sources & {SIMULATED, REFINED}:
+            raise EmoaugError(f"--simulated-like is for the arms {SIMULATED} and {REFINED}; name one")
         if len(set(self.label_counts)) != len(self.labels_per_class) or not self.labels_per_class:
             raise EmoaugError(f"labels_per_class is {','.join(self.labels_per_class)}; name each number once")
-        if self.synthetic_factor is not None and not self.synthetic_factor > 0:
-            raise EmoaugError(f"synthetic_factor is {self.synthetic_factor}; it is above 0")
+        if self.synthetic_factor is not None and not 0 < self.synthetic_factor < math.inf:
+            raise EmoaugError(f"synthetic_factor is {self.synthetic_factor}; it is a number above 0")
         if not 0 < self.synthetic_share < 1:
             raise EmoaugError(f"synthetic_share is {self.synthetic_share}; it is between 0 and 1")
         if not 0 <= self.synthetic_first < 1:

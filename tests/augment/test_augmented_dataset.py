@@ -96,3 +96,13 @@ def test_transforms_that_take_a_picture_alone_are_refused():
         AugmentedDataset(Faces(2), transforms.Compose([transforms.ToTensor()]))
     with pytest.raises(EmoaugError, match=r"take torchvision\.transforms\.v2\.ToTensor"):
         AugmentedDataset(Faces(2), v2.Compose([v2.RandomHorizontalFlip(), v2.Compose([transforms.ToTensor()])]))
+    with pytest.raises(EmoaugError, match=r"take torchvision\.transforms\.v2\.TrivialAugmentWide"):
+        AugmentedDataset(Faces(2), transforms.TrivialAugmentWide())
+
+
+def test_a_callable_may_call_anything_of_its_own_transforms():
+    def swap(picture, label):
+        return picture, label
+
+    swap.transforms = None
+    assert AugmentedDataset(Faces(2), swap)[0][1] == Faces(2)[0][1]

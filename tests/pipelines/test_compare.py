@@ -98,7 +98,7 @@ def test_a_second_call_goes_on_with_what_is_not_done(run, faces):
 @pytest.mark.parametrize("change", [{"hold_out": 2}, {"seed": 1}, {"rendered_beside": 2}])
 def test_another_comparison_in_the_same_folder_is_refused(run, faces, change):
     _, out, _ = run
-    with pytest.raises(EmoaugError, match="differs in .*settings"):
+    with pytest.raises(EmoaugError, match=r"differs in .*settings"):
         run_comparison(faces, out, replace(SETTINGS, **change))
 
 

@@ -13,6 +13,9 @@ from augment.checkpoints import DEFAULT, load_translator, read_config, weights_s
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
 from augment.runs import read_run
+from augment.simulation.scenes import SceneSettings
+from augment.simulation.simulate import simulate
+from augment.simulation.simulation_work import SimulateSettings
 from augment.simulation.surroundings import Surroundings
 from augment.systems import get_system
 from augment.training import TrainingSettings
@@ -20,6 +23,7 @@ from augment.training_run import train
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
 from pipelines import gain_data
+from pipelines.beside import faces_beside
 from pipelines.gain import KIND, possible_arms, run_gain
 from pipelines.gain_data import GainData
 from pipelines.leaks import HeldOut, check_lineage, check_pixels
@@ -121,6 +125,49 @@ def test_rendered_faces_like_the_training_faces_know_no_others(run, tmp_path):
         assert made["identity"]["surroundings"] == Surroundings.from_folder(faces.root, rest).fingerprint()
 
 
+def test_few_sources_give_no_face_twice(run, tmp_path):
+    faces, _, _ = run
+    settings = replace(SETTINGS, arms=("lssl",), synthetic_factor=24.0)
+    trials = run_gain(faces, tmp_path / "out", settings)
+    # Eight training faces of two expressions can each be asked for the other one.
+    assert (trials.synthetic_faces == 8).all()
+    for folder in (tmp_path / "out" / "synthetic").glob("*-lssl"):
+        made = read_faces(folder)
+        assert len({made.sha256(i) for i in range(len(made))}) == len(made) == 8
+
+
+def test_rendered_beside_are_not_people_whom_simulate_renders_by_default(tmp_path):
+    scenes = SceneSettings(expressions=("neutral", "happy"), per_subject=2)
+    simulate(tmp_path / "world", scenes, SimulateSettings(count=4, size=32, device="cpu", workers=1))
+    faces = draw_dataset(tmp_path / "drawn", subjects=2)
+    beside = faces_beside(tmp_path / "beside", faces, 2, 32, scenes.seed)
+    assert not set(beside.table.subject) & set(read_faces(tmp_path / "world").table.subject)
+    happy = faces.select((faces.table.label == "happy").to_numpy())
+    with pytest.raises(EmoaugError, match=r"show happy; of these rendered faces know happy.* --rendered-beside"):
+        faces_beside(tmp_path / "one", happy, 2, 32, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arms": ("classical",), "rendered_beside": 5}, "--rendered-beside is for arms"),
+        ({"arms": ("lssl-measured",), "rendered_beside": 5}, "--rendered-beside is for arms"),
+        ({"arms": ("classical",), "simulated_like": True}, "--simulated-like is for the arms"),
+        ({"rendered_beside": -1}, "rendered_beside is -1"),
+        ({"synthetic_factor": float("inf")}, "synthetic_factor is inf"),
+    ],
+)
+def test_settings_that_nothing_would_use_are_refused(change, message):
+    with pytest.raises(EmoaugError, match=message):
+        replace(SETTINGS, **change)
+
+
+def test_faces_that_were_not_measured_cannot_be_rendered_like(tmp_path):
+    faces = draw_dataset(tmp_path / "drawn", subjects=8, landmarks=False)
+    with pytest.raises(EmoaugError, match="align the faces"):
+        run_gain(faces, tmp_path / "out", replace(SETTINGS, arms=("simulated",), simulated_like=True))
+
+
 def test_systems_learn_from_rendered_faces_beside_where_asked(run, tmp_path):
     faces, _, out = run
     settings = replace(SETTINGS, arms=("lssl",), rendered_beside=2)
@@ -161,7 +208,8 @@ def test_pretrained_weights_change_training_faces_that_need_no_label(run, tmp_pa
     faces, _, _ = run
     settings = replace(SETTINGS, arms=("pretrained",), labels_per_class=("1",), synthetic_factor=8.0)
     trials = run_gain(faces, tmp_path / "out", settings)
-    assert (trials.synthetic_faces == 16).all()
+    # Of eight faces asked for in each class seven are another's: the labelled one of the class is no source.
+    assert (trials.synthetic_faces == 14).all()
     assert not (tmp_path / "out" / "systems").exists()
     made = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-1-pretrained")
     assert len(set(made.table.source_file)) > 2
