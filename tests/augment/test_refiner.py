@@ -31,6 +31,30 @@ def test_a_refiner_cannot_add_a_chequerboard():
     assert (added * board).mean().abs() < 0.01 * added.std()
 
 
+def test_a_refiner_adds_detail_in_light_rather_than_in_colour():
+    torch.manual_seed(0)
+    refiner = Refiner(DOMAINS, SMALL)
+    torch.nn.init.normal_(refiner.network.change.weight, std=0.02)
+    added = refiner.network(batch().faces, batch().targets) - batch().faces
+    light = added.mean(1, keepdim=True)
+    steps = {name: part.diff(dim=3).abs().mean() for name, part in (("light", light), ("colour", added - light))}
+    assert steps["light"] > 0
+    assert steps["colour"] < 0.5 * steps["light"]
+
+
+def test_tone_is_missed_where_a_face_gets_lighter_and_not_where_detail_changes():
+    torch.manual_seed(0)
+    settings = RefinerSettings(**{**vars(SMALL), "tone_weight": 1.0})
+    board = torch.ones(32, 32).mul(-1).pow(torch.arange(32)[:, None] + torch.arange(32))
+    missed = []
+    for added in (0.2 * torch.ones(32, 32), 0.2 * board):
+        refiner = Refiner(DOMAINS, settings)
+        refiner.network.forward = lambda faces, condition, added=added: faces + added
+        missed.append(float(refiner.generator_loss(batch(), Progress(0, 10))[1]["tone"]))
+    assert abs(missed[0] - 0.2) < 1e-5
+    assert missed[1] < 0.02
+
+
 def test_flat_light_does_not_see_brightness_or_contrast():
     faces = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) - 0.5
     assert torch.allclose(flat_light(faces), flat_light(faces + 0.2), atol=1e-4)
@@ -50,6 +74,7 @@ def test_every_term_of_weight_zero_is_left_out():
                     "identity_weight",
                     "heat_weight",
                     "self_regularisation_weight",
+                    "tone_weight",
                 ),
                 0.0,
             ),
