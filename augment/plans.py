@@ -178,18 +178,22 @@ def _check_faces(plan: pd.DataFrame, faces: FaceTable, place: str, name: str) ->
 
 
 def plan_summary(plan: pd.DataFrame) -> dict[str, object]:
-    """What a plan asks for, as JSON: faces of each class, sources used, and rows that repeat an earlier one.
-
-    A system gives the same picture when the same source is asked for the same condition, or given the same exemplar,
-    twice, so `repeats` counts pictures that will add nothing; a range of strengths avoids them, other faces do.
-    """
-    same = [name for name in ("source_index", "condition", "exemplar_index") if name in plan]
+    """What a plan asks for, as JSON: faces of each class, sources used, and rows that repeat an earlier one."""
     return {
         "faces": len(plan),
         "classes": {str(k): int(v) for k, v in plan["target"].value_counts(sort=False).items()},
         "sources": int(plan["source_index"].nunique()),
-        "repeats": int(plan.duplicated(same).sum()),
+        "repeats": int(repeated(plan).sum()),
     }
+
+
+def repeated(plan: pd.DataFrame) -> pd.Series:
+    """Which rows repeat an earlier one, (N,) bool, and will add nothing.
+
+    A system gives the same picture when the same source is asked for the same condition, or given the same exemplar,
+    twice; a range of strengths avoids it, other faces do.
+    """
+    return plan.duplicated([name for name in ("source_index", "condition", "exemplar_index") if name in plan])
 
 
 def row_seeds(seed: int, rows: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
 from augment.measured_conditions import are_measured
 from augment.pictures import write_text
-from augment.plans import PlanSettings
+from augment.plans import PlanSettings, repeated
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
 from augment.runs import read_json
@@ -189,8 +189,7 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
 
 def distinct(plan: pd.DataFrame) -> pd.DataFrame:
     """A plan without the rows that ask what an earlier one asks: of few sources there are only so many faces."""
-    asked = [name for name in plan.columns if name not in ("row", "seed")]
-    kept = plan[~plan.duplicated(asked)].reset_index(drop=True)
+    kept = plan[~repeated(plan)].reset_index(drop=True)
     return kept.assign(row=np.arange(len(kept)))
 
 
