@@ -1,4 +1,4 @@
-"""Work that is done elsewhere gives the same files, and its errors are clear; clusters are in test_ray.py."""
+"""Work that is done elsewhere gives the same files, and its errors are clear; clusters are in ray_cluster.py."""
 
 import sys
 
