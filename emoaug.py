@@ -18,3 +18,11 @@ def bar_hidden(wanted: bool = True) -> bool:
     tqdm itself looks at the variable only where it is told nothing.
     """
     return not wanted or bool(os.environ.get("TQDM_DISABLE"))
+
+
+if __name__ == "__main__":
+    import sys
+
+    from pipelines.cli import main
+
+    sys.exit(main())

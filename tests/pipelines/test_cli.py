@@ -59,6 +59,14 @@ def test_version_and_unknown_commands(capsys):
     assert "there are audit" in mistake(capsys, "augment")
 
 
+def test_the_module_is_the_command(tmp_path):
+    said = subprocess.run([sys.executable, "-m", "emoaug", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert (said.returncode, said.stdout) == (0, f"{__version__}\n")
+    wrong = subprocess.run([sys.executable, "-m", "emoaug", "verify", "nowhere"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("emoaug: ")
+
+
 def test_an_empty_folder_is_one_line(capsys, tmp_path):
     assert "no pictures" in mistake(capsys, "audit", tmp_path)
     assert "no pictures" in mistake(capsys, "align", tmp_path, tmp_path / "out")
