@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from augment.checkpoints import load_translator
 from augment.systems import Translator
 from emoaug import EmoaugError
 
@@ -13,6 +18,18 @@ LEAST_SHARE = 0.5
 
 _NEAR = 0.9
 """Ratio of two widths from which on the narrower one's channels are taken for the same as the wider one's first."""
+
+
+def check_initial(initial: Path, settings: Any, condition_names: Sequence[str]) -> None:
+    """Raise EmoaugError unless a checkpoint can begin a training, before anything else is done.
+
+    Args:
+        initial: the checkpoint.
+        settings: those of the training, of the checkpoint's own system.
+        condition_names: what is to be learnt.
+    """
+    other = load_translator(initial)
+    begin_with(type(other)(tuple(condition_names), settings), other)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from augment.devices import choose_device, make_fabric
 from augment.duplicates import duplicate_groups, fingerprints
 from augment.folders import FaceTable, drop_unreadable, load_faces
 from augment.identity import IdentityEmbedding, train_embedding
+from augment.initial import check_initial
 from augment.pictures import write_text
 from augment.runs import check_same_run, locked, read_run, remove_temporary_files, write_run
 from augment.systems import SYSTEMS, get_system
@@ -127,7 +128,8 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
         raise EmoaugError(
             f"{data.root}: the faces to train on show {', '.join(present)} alone; two expressions are needed"
         )
-    _check_initial(settings, sides)
+    size = settings.size or load_faces(sides.train.select([0]), None).shape[-1]
+    _check_initial(settings, sides, size)
     settings = replace(settings, judge=suited_settings(settings.judge, sides.train))
     identity = {
         "settings": _identity(settings),
@@ -138,7 +140,6 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
     before = read_run(out, KIND)
     if before is not None:
         check_same_run(out, before, identity)
-    size = settings.size or load_faces(sides.train.select([0]), None).shape[-1]
     with locked(out):
         remove_temporary_files(out)
         versions = {"emoaug": __version__, "torch": torch.__version__}
@@ -203,7 +204,7 @@ def _fold(data: FaceTable, groups: np.ndarray, settings: CompareSettings) -> Fol
     return hold_out(data, groups, settings.hold_out, settings.seed)
 
 
-def _check_initial(settings: CompareSettings, sides: Sides) -> None:
+def _check_initial(settings: CompareSettings, sides: Sides, size: int) -> None:
     """Raise EmoaugError if the weights to begin with have seen people who test, or are of no compared system."""
     if settings.initial is None:
         return
@@ -214,6 +215,12 @@ def _check_initial(settings: CompareSettings, sides: Sides) -> None:
         )
     if (system := config["system"]) not in settings.systems:
         raise EmoaugError(f"{settings.initial} holds weights of {system}, not of {', '.join(settings.systems)}")
+    check_initial(settings.initial, _system_settings(system, settings, size), sides.train.vocabulary)
+
+
+def _system_settings(name: str, settings: CompareSettings, size: int) -> Any:
+    own = get_system(name).configurations[settings.configuration]
+    return own if settings.size is None and settings.configuration == "paper" else replace(own, size=size)
 
 
 def _held_out(sides: Sides, out: Path, settings: CompareSettings, size: int) -> tuple[HeldOutFaces, str]:
@@ -256,11 +263,8 @@ def _trainings(
     if settings.rendered_beside:
         beside = faces_beside(out / "rendered", train_side, settings.rendered_beside, size, settings.seed)
     for name in settings.systems:
-        system = get_system(name)
-        own = system.configurations[settings.configuration]
         try:
-            if settings.size is not None or settings.configuration == "compact":
-                own = replace(own, size=size)
+            own = _system_settings(name, settings, size)
             training = replace(settings.training, seed=settings.seed)
             initial = settings.initial if name == begins else None
             checkpoints[name] = train(

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from augment.action_units import PROTOTYPES
 from augment.checkpoints import read_config
 from augment.devices import choose_device, one_thread
 from augment.folders import FaceTable, read_faces
+from augment.initial import check_initial
 from augment.pictures import write_bytes, write_text
 from augment.runs import LOCK, Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
+from augment.systems import get_system
 from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
 from emoaug import EmoaugError, __version__, bar_hidden
@@ -112,7 +114,7 @@ def run_gain(
     if any(PRETRAINED in get_arm(name).sources for name in settings.arms):
         identity |= {"weights": read_config(settings.weights)["weights_sha256"]}
     if settings.initial is not None:
-        identity |= {"initial": _checked_initial(settings)["weights_sha256"]}
+        identity |= {"initial": _checked_initial(settings, loaded)["weights_sha256"]}
     before = read_run(out, KIND)
     # A run that failed before it had made anything keeps nobody from mending the command.
     parts = [out / name for name in ("rendered", "systems", "synthetic", "trials")]
@@ -193,19 +195,22 @@ def _identity(settings: GainSettings) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v or k not in ("rendered_beside", "simulated_like")}
 
 
-def _checked_initial(settings: GainSettings) -> dict[str, Any]:
+def _checked_initial(settings: GainSettings, data: GainData) -> dict[str, Any]:
     """The configuration of the weights that systems begin with.
 
     Raises:
-        EmoaugError: no arm trains their system.
+        EmoaugError: no arm trains their system, or their networks are others.
     """
-    config = read_config(settings.initial or "")
+    assert settings.initial is not None
+    config = read_config(settings.initial)
     system = config["system"]
     if not any(system == source.removesuffix(MEASURED) for arm in settings.arms for source in get_arm(arm).sources):
         raise EmoaugError(
             f"--initial {settings.initial} holds weights of {system}, and no arm trains it; add {system} to --arms, or "
             "leave --initial out (arm pretrained takes --weights)"
         )
+    own = replace(get_system(system).configurations["compact"], size=data.pixels.shape[-1])
+    check_initial(settings.initial, own, data.faces.vocabulary)
     return config
 
 

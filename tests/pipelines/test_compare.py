@@ -135,6 +135,9 @@ def test_systems_begin_with_weights_and_have_rendered_faces_beside_but_nobody_wh
         run_comparison(known, tmp_path / "known", replace(settings, seed=1))
     with pytest.raises(EmoaugError, match="weights of reggan, not of lssl"):
         run_comparison(strangers, tmp_path / "lssl", replace(settings, systems=("lssl",)))
+    with pytest.raises(EmoaugError, match="--initial has other networks"):
+        run_comparison(strangers, tmp_path / "paper", replace(settings, configuration="paper"))
+    assert not (tmp_path / "paper").exists()
 
 
 def test_a_dataset_that_is_all_known_cannot_test(faces):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from augment.checkpoints import DEFAULT, load_translator, read_config, weights_sha256
+from augment.checkpoints import DEFAULT, load_translator, read_config, save_checkpoint, weights_sha256
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
 from augment.runs import read_run
@@ -447,10 +447,14 @@ def test_systems_begin_with_the_weights_that_were_named(tmp_path):
     )
 
 
-def test_initial_weights_of_a_system_that_no_arm_trains_are_refused(tmp_path):
+def test_initial_weights_that_no_arm_can_begin_with_are_refused(tmp_path):
     faces = draw_dataset(tmp_path / "drawn", subjects=4)
     with pytest.raises(EmoaugError, match="holds weights of lssl, and no arm trains it"):
         run_gain(faces, tmp_path / "out", replace(PLAIN, arms=("real", "cdaae"), initial=DEFAULT))
+    wide = replace(get_system("lssl").configurations["compact"], size=32, width=48, widest=64)
+    save_checkpoint(tmp_path / "wide", get_system("lssl")(faces.vocabulary, wide), {})
+    with pytest.raises(EmoaugError, match="--initial has other networks"):
+        run_gain(faces, tmp_path / "out", replace(PLAIN, arms=("real", "lssl"), initial=tmp_path / "wide"))
     assert not (tmp_path / "out").exists()
 
 
