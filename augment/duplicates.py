@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 SIDE = 32
 """Pixels a side of a thumbnail."""
@@ -146,6 +144,9 @@ def duplicate_groups(
     if same_group is not None:
         links.append(_chains(np.asarray(same_group)))
     edges = np.concatenate(links)
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_matrix((np.ones(len(edges), dtype=bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
     numbers = connected_components(graph, directed=False)[1]
     order: dict[int, int] = {}

@@ -23,9 +23,6 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
-from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -125,6 +122,9 @@ def train_embedding(faces: Tensor | np.ndarray, subjects: Tensor | np.ndarray, s
     no_points = torch.zeros(len(rows), 1, 2)
     seen = torch.cat([evened(vary(floats, no_points, 1.0, generator)[0]) for _ in range(COPIES)]).double().numpy()
     who = people[rows].repeat(COPIES).numpy()
+    from sklearn.decomposition import PCA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
     components = PCA(min(COMPONENTS, len(seen) - 1, seen.shape[1]), svd_solver="covariance_eigh").fit(seen)
     discriminants = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE)
     discriminants.fit(components.transform(seen), who)
@@ -166,5 +166,7 @@ def separation(embedded: Tensor, subjects: Tensor | np.ndarray, labels: Tensor |
     if not same.any() or same.all():
         return None
     cosines = (embedded[one] * embedded[other]).sum(1).double().cpu().numpy()
+    from sklearn.metrics import roc_auc_score
+
     area = float(roc_auc_score(same, cosines))
     return Separation(float(cosines[same].mean()), float(cosines[~same].mean()), area, int(same.sum()))

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy.optimize import nnls
 
 from augment.action_units import ACTION_UNITS, BLENDSHAPE_NAMES
 from emoaug import EmoaugError
@@ -85,6 +84,8 @@ def action_units(moved: np.ndarray) -> np.ndarray:
     Returns:
         Intensities in the order of `UNITS`, (N, U) float32 in [0, 1], NaN where the movements are.
     """
+    from scipy.optimize import nnls
+
     shapes = np.array([[ACTION_UNITS[unit].shapes.get(name, 0.0) for unit in UNITS] for name in MOVEMENTS])
     full = np.array(moved, np.float64)
     down, inner = MOVEMENTS.index("browDown"), MOVEMENTS.index("browInnerUp")

@@ -1,7 +1,7 @@
 """Picture augmentation for whole batches of faces: every face has its own draw, all faces are warped at once.
 
 Random draws come from one `torch.Generator`, so a batch looks the same for the same generator state and the global
-random state is left alone.
+random state is left alone. torchvision, which takes a second to import, is imported where a recipe needs it.
 """
 
 import math
@@ -14,7 +14,6 @@ from types import MappingProxyType
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
-from torchvision.transforms import v2
 
 from emoaug import EmoaugError
 
@@ -130,6 +129,8 @@ def mix_batch(faces: Tensor, labels: Tensor, classes: int, mixing: str, generato
     check_recipe("none", mixing)
     if mixing == "none":
         return faces, labels
+    from torchvision.transforms import v2
+
     transform = v2.MixUp(alpha=0.2, num_classes=classes) if mixing == "mixup" else v2.CutMix(num_classes=classes)
     # torchvision mixes neighbours, and a balanced batch deals the classes in turn: neighbours never share one.
     order = torch.randperm(len(faces), generator=generator, device=generator.device)
@@ -226,14 +227,18 @@ def _classical(faces: Tensor, generator: Generator, ranges: GeometryRanges = _AL
 
 
 def _randaugment(faces: Tensor, generator: Generator) -> Tensor:
+    from torchvision.transforms import v2
+
     return _by_torchvision(faces, v2.RandAugment(interpolation=v2.InterpolationMode.BILINEAR), generator)
 
 
 def _trivialaugment(faces: Tensor, generator: Generator) -> Tensor:
+    from torchvision.transforms import v2
+
     return _by_torchvision(faces, v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR), generator)
 
 
-def _by_torchvision(faces: Tensor, transform: v2.Transform, generator: Generator) -> Tensor:
+def _by_torchvision(faces: Tensor, transform: Callable[[Tensor], Tensor], generator: Generator) -> Tensor:
     """Change each face by a transform of its own draw, then flip and shift."""
     pixels = ((faces + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
     with _global_draws(generator):

@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import get_model, get_model_weights, list_models
 
 from emoaug import EmoaugError
 
@@ -195,6 +194,9 @@ class BackboneNetwork(ExpressionNetwork):
     def __init__(
         self, name: str, classes: int, weights: str | None = None, size: int | None = None, dropout: float = 0.3
     ) -> None:
+        # Here and below, since importing it takes a second and the compact network needs none of it.
+        from torchvision.models import get_model
+
         backbone = get_model(name, weights=weights)
         super().__init__(_drop_last_linear(backbone, name), classes, dropout)
         self.backbone = backbone
@@ -233,7 +235,7 @@ def network_names() -> tuple[str, ...]:
     """Names that `build_network` knows: "compact", then torchvision's models with a linear last layer."""
     import torchvision.models
 
-    names = list_models(module=torchvision.models, exclude="squeezenet*")
+    names = torchvision.models.list_models(module=torchvision.models, exclude="squeezenet*")
     return (COMPACT, *names)
 
 
@@ -263,6 +265,8 @@ def build_network(
     if name not in known:
         raise EmoaugError(f"unknown network '{name}'. Known: {', '.join(known)}")
     if weights is not None and weights != "DEFAULT":
+        from torchvision.models import get_model_weights
+
         choices = [choice.name for choice in get_model_weights(name)]
         if weights not in choices:
             raise EmoaugError(f"unknown weights '{weights}' for '{name}'. Known: {', '.join(choices)}, DEFAULT")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -23,6 +22,9 @@ from augment.samples import to_pictures
 from augment.systems import Translator
 from classifiers.classifier import Classifier
 from emoaug import bar_hidden
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Change = Callable[[Tensor, str], Tensor]
 """Faces (N, 3, S, S) in [-1, 1] and the expression asked of them all, to changed faces (N, 3, S, S) in [-1, 1]."""

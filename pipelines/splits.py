@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from augment.folders import FaceTable
 from emoaug import EmoaugError
@@ -198,6 +197,8 @@ def _grouped_parts(
     labels: np.ndarray, groups: np.ndarray, parts: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Places on either side of each of so many splits, stratified by label, that no group crosses."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # It warns of classes with fewer members than parts: these cannot be alike, and need not be.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from augment.devices import make_fabric
 from augment.systems import SYSTEMS, Translator
 from pipelines.tables import text_table
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 """Expressions for which parameters are counted and speed is measured."""

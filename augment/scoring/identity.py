@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.decomposition import PCA
 
 MOST_FACES = 4000
 """Faces that an embedding is learned from, at most; more change little and take long."""
@@ -61,6 +60,8 @@ def learn_identity(descriptions: np.ndarray, people: Sequence[str | None]) -> Wh
     # A third as many components as faces, at most: with more, the faces learned from all lie at right angles to each
     # other, and any new face looks alike to all of them by comparison.
     components = max(1, min(_COMPONENTS, len(values) // 3, values.shape[1]))
+    from sklearn.decomposition import PCA
+
     analysis = PCA(components, svd_solver="full" if len(values) < values.shape[1] else "covariance_eigh").fit(values)
     total = np.diag(analysis.explained_variance_)
     covariance, within = total, _variation_within(analysis.transform(values), people)

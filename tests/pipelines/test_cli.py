@@ -59,6 +59,15 @@ def test_version_and_unknown_commands(capsys):
     assert "there are audit" in mistake(capsys, "augment")
 
 
+def test_options_are_read_before_anything_heavy_but_torch_is_imported():
+    heavy = (*(name for name in HEAVY if name not in ("torch", "cv2", "numpy", "pandas", "tyro")), "lightning_fabric")
+    modules = [f"pipelines.commands.{name}" for name in COMMANDS]
+    script = f"import importlib, sys; [importlib.import_module(name) for name in {modules}]; "
+    script += f"print(set({heavy}) & sys.modules.keys())"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said == "set()\n"
+
+
 def test_the_module_is_the_command(tmp_path):
     said = subprocess.run([sys.executable, "-m", "emoaug", "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert (said.returncode, said.stdout) == (0, f"{__version__}\n")
