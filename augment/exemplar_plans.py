@@ -38,10 +38,11 @@ Sources = Literal["all", "labelled"]
 
 @dataclass(frozen=True)
 class ExemplarSettings:
-    """Whose expression is given to whom, with weights that take expressions from exemplars."""
+    """Who is given an expression, and whose, with weights that take expressions from exemplars."""
 
-    sources: Sources = "all"
-    """Faces that take expressions: all training faces, measured ones where conditions are, or only the labelled."""
+    sources: Sources | None = None
+    """Faces that take expressions: all training faces, measured ones where conditions are, or only the labelled. By
+    default all with weights that take expressions from exemplars; with others the labelled, and all where none is."""
     mixing: float = 0.25
     """Most of a measured condition that comes from a second exemplar of the class, 0 to 0.5; drawn evenly for each
     row."""
@@ -49,7 +50,7 @@ class ExemplarSettings:
     """Standard deviation of the factor's logarithm by which each entry of a measured condition varies; 0 is none."""
 
     def __post_init__(self) -> None:
-        if self.sources not in get_args(Sources):
+        if self.sources not in (None, *get_args(Sources)):
             raise EmoaugError(f'sources is "{self.sources}"; it is one of {", ".join(get_args(Sources))}')
         if not 0 <= self.mixing <= 0.5 or not 0 <= self.noise <= 1:
             raise EmoaugError(f"mixing is {self.mixing} and noise {self.noise}; they are 0 to 0.5, and 0 to 1")
@@ -74,14 +75,15 @@ def suitable_plan(
         names: the expressions to make, all of which it knows; of no account with a scale.
         settings: how many, how strong, and the seed.
         scale: how its conditions were measured; None where they are classes.
-        exemplars: whose expression is given to whom, where there are exemplars.
+        exemplars: whose expression is given to whom, where there are exemplars; its `sources` is looked at there alone:
+            without exemplars all faces can be sources.
     """
     if scale is not None or translator.takes_exemplars:
         return build_exemplar_plan(faces, scale or names, settings, exemplars)
-    if exemplars not in (None, ExemplarSettings()):
+    if exemplars is not None and replace(exemplars, sources=None) != ExemplarSettings():
         raise EmoaugError(
-            f"--sources, --mixing and --noise are for weights that take expressions from exemplars; this "
-            f"{translator.name} was trained on labels. Leave them out"
+            f"--mixing and --noise are for weights that take expressions from exemplars; this {translator.name} was "
+            "trained on labels. Leave them out"
         )
     return build_plan(faces, names, settings)
 

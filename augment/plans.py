@@ -65,7 +65,7 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     one of each, and no face again before all have been taken.
 
     Args:
-        faces: the dataset, real and synthetic faces together.
+        faces: the dataset, real and synthetic faces together; those without a label can be sources for any target.
         condition_names: the expressions that the system can make, in its order.
         settings: how many, how strong, and the seed.
 
@@ -75,7 +75,8 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
         Rows are sorted by target in the order of `condition_names`.
 
     Raises:
-        EmoaugError: an unknown label or target, or a class that has no possible source.
+        EmoaugError: an unknown label or target, a class that has no possible source, or a source without a label that
+            is to keep a part of what it shows.
     """
     table = faces.table
     labels = table["label"].to_numpy(dtype=object)
@@ -83,7 +84,8 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     sources = np.flatnonzero(faces.for_training())
     check_known(labels[training], condition_names)
 
-    wanted = wanted_counts(Counter(labels[training].tolist()), condition_names, settings)
+    named = training & table["label"].notna().to_numpy(dtype=bool)
+    wanted = wanted_counts(Counter(labels[named].tolist()), condition_names, settings)
     groups = subject_codes(table)
     drawn = [
         draw_evenly(_others(sources, labels, target, count), groups, count, target, settings.seed)
@@ -94,6 +96,11 @@ def build_plan(faces: FaceTable, condition_names: tuple[str, ...], settings: Pla
     targets = np.repeat(np.array(list(wanted), dtype=object), list(wanted.values()))
     seeds = row_seeds(settings.seed, rows)
     source_labels = labels[source_index]
+    if settings.strength[0] < 1 and pd.isna(source_labels).any():
+        raise EmoaugError(
+            f"strength is {settings.strength[0]} to {settings.strength[1]}: what is not strength stays with what the "
+            "source shows, which nobody knows of faces without a label. Leave --strength out, or these faces"
+        )
     texts = {
         "file_name": table["file_name"].to_numpy(dtype=object)[source_index],
         "source_label": source_labels,

@@ -54,7 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(__version__)
         return 0
     if given[0] not in COMMANDS:
-        return _fail(f'unknown command "{given[0]}"; there are {", ".join(COMMANDS)}')
+        import difflib
+
+        near = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(given[0], COMMANDS, 1))
+        return _fail(f'unknown command "{given[0]}"; {near}there are {", ".join(COMMANDS)}')
     # tqdm reads it when it is imported. In a file, a line now and then is enough.
     os.environ.setdefault("TQDM_MININTERVAL", "0.5" if sys.stderr.isatty() else "30")
     try:

@@ -54,9 +54,14 @@ def run(options: Options) -> None:
     translator = load_translator(options.weights)
     config = read_config(options.weights)
     scale = IntensityScale.from_config(config)
-    # Whoever takes the expressions of others needs no label.
+    # Whoever takes the expressions of others, or takes any, needs no label.
     unlabelled = scale is not None or translator.takes_exemplars
-    faces = open_dataset(options.data, options.reading, unlabelled)
+    faces = open_dataset(options.data, options.reading, unlabelled=True)
+    labelled = faces.table["label"].notna().to_numpy(dtype=bool)
+    if not unlabelled and (options.exemplars.sources or ("labelled" if labelled.any() else "all")) == "labelled":
+        if not labelled.any():
+            raise EmoaugError(f"{options.data}: no face has a label; take all as sources, with --sources all")
+        faces = faces.select(labelled)
     seen = config["extra"].get("training_data", {}).get("classes", {})
     # A class that no training face showed is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
@@ -65,6 +70,13 @@ def run(options: Options) -> None:
         # Weights from elsewhere may know more; --vocabulary asks for it.
         beyond = [name for name in learned if name not in faces.vocabulary]
         learned = tuple(name for name in learned if name in faces.vocabulary)
+    if not labelled.any() and not unlabelled:
+        if options.plan.policy != "per-class":
+            raise EmoaugError(
+                f"{options.data}: no face has a label, so there are no classes to {options.plan.policy}; say how many "
+                "faces of each: --policy per-class --count 500"
+            )
+        faces = replace(faces, vocabulary=learned)
     settings = replace(options.plan, targets=tuple(words(options.plan.targets)))
     missing = [name for name in settings.targets if name in beyond]
     if missing and not unlabelled:

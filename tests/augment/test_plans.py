@@ -97,6 +97,18 @@ def test_what_every_plan_promises(rows, plan_settings):
     check_plan(plan, faces, NAMES)
 
 
+def test_faces_without_a_label_are_sources_and_no_class():
+    faces = face_table([("happy", "a", None, False), ("sad", "b", None, False)] + [(None, None, None, False)] * 5)
+    plan = build_plan(faces, NAMES, PlanSettings("balance"))
+    assert Counter(plan["target"]) == {"angry": 1, "neutral": 1}
+    plan = build_plan(faces, NAMES, PlanSettings("per-class", count=6))
+    assert Counter(plan["target"]) == dict.fromkeys(NAMES, 6)
+    assert set(plan["source_index"][plan["target"] == "happy"]) == set(range(1, 7))
+    check_plan(plan, faces, NAMES)
+    with pytest.raises(EmoaugError, match="faces without a label"):
+        build_plan(faces, NAMES, PlanSettings("per-class", count=6, strength=(0.5, 1)))
+
+
 @settings(max_examples=60, deadline=None)
 @given(settings_strategy)
 def test_conditions_mix_target_and_source_within_the_strengths(plan_settings):

@@ -57,6 +57,7 @@ def test_every_command_has_help(name, capsys):
 def test_version_and_unknown_commands(capsys):
     assert run(capsys, "--version")[1].strip() == __version__
     assert "there are audit" in mistake(capsys, "augment")
+    assert "did you mean align? there are" in mistake(capsys, "aling")
 
 
 def test_options_are_read_before_anything_heavy_but_torch_is_imported():
@@ -385,6 +386,33 @@ def test_generate_makes_the_expressions_that_are_asked_for(capsys, tmp_path):
     wrong = mistake(capsys, "generate", *made, "--out", tmp_path / "none", "--targets", "envy")
     assert "targets name envy; what can be made here is neutral, happy, sad, angry" in wrong
     assert not (tmp_path / "none").exists()
+
+
+def test_faces_without_labels_can_be_changed_too(capsys, tmp_path):
+    faces = draw_dataset(tmp_path / "faces", subjects=4)
+    some = faces.table.label.where(faces.table.subject.isin(["person00", "person01"]), None)
+    made = ["--data", tmp_path / "faces", "--weights", "default", "--include-real", "no"]
+    each = [*made, "--policy", "per-class", "--count", 4]
+
+    def sources(out) -> set[str]:
+        table = read_faces(out).table
+        return set(table.subject[table.is_synthetic])
+
+    write_metadata(tmp_path / "faces", faces.table.assign(label=some))
+    assert run(capsys, "generate", *each, "--out", tmp_path / "labelled")[0] == 0
+    assert sources(tmp_path / "labelled") == {"person00", "person01"}
+    assert run(capsys, "generate", *each, "--out", tmp_path / "all", "--sources", "all")[0] == 0
+    assert sources(tmp_path / "all") == {f"person0{i}" for i in range(4)}
+    assert run(capsys, "verify", tmp_path / "all")[0] == 0
+    write_metadata(tmp_path / "faces", faces.table.assign(label=None))
+    assert run(capsys, "generate", *each, "--out", tmp_path / "none", "--targets", "happy,sad")[0] == 0
+    assert read_faces(tmp_path / "none").table.label.value_counts().to_dict() == {"happy": 4, "sad": 4}
+    assert run(capsys, "verify", tmp_path / "none")[0] == 0
+    out = ["--out", tmp_path / "wrong"]
+    assert "no classes to balance" in mistake(capsys, "generate", *made, *out)
+    assert "nobody knows" in mistake(capsys, "generate", *each, *out, "--strength", 0.5, 1)
+    assert "take all as sources" in mistake(capsys, "generate", *each, *out, "--sources", "labelled")
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_measured_conditions_from_unlabelled_faces_to_a_bigger_labelled_dataset(capsys, tmp_path):
