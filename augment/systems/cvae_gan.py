@@ -81,7 +81,7 @@ class CVAEGANSettings:
     """Weight of the distance of their features, critic's and classifier's."""
     critic_mean_weight: float = 1.0
     """Weight of the distance of the critic's mean features, real and made."""
-    class_mean_weight: float = 10.0
+    class_mean_weight: float = 30.0
     """Weight of the distance of the classifier's mean features, real and made, class by class."""
     mean_decay: float = 0.9
     """What the moving means keep in a step."""
