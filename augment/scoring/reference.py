@@ -222,7 +222,7 @@ class Reference:
     def _identity(self, pictures: list[np.ndarray], asked: Asked) -> np.ndarray:
         """Share of other people's real faces that are less like the source than the face made from it is, (N,).
 
-        With another person's face the share is as likely to be high as low, so a threshold of 0.97 finds 97 % of these,
+        With another person's face the share is as likely to be high as low, so a threshold of 0.98 finds 98 % of these,
         whatever the embedding is worth; how many good faces it costs depends on that.
         """
         result = np.full(len(asked), np.nan)

@@ -27,7 +27,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     ),
     "strict": (
         "label_probability >= 2%",
-        "identity >= 0.97",
+        "identity >= 0.98",
         "face_found >= 2%",
         "movement >= 0.5%",
         "nearest_real >= 2",
