@@ -33,8 +33,9 @@ class ExpressionBatch(ExpressionTransform):
     Draws come from torch's generators, of the device and of the CPU, and depend on the batch that a sample is in; for
     draws by (seed, epoch, index) take `RandomExpression` in an `AugmentedDataset`.
 
-    A picture of which the network made no numbers stays as it is. Labels out of range are an error of torch's indexing,
-    on a GPU a late one.
+    Floats outside [0, 1] are an error, on a GPU of the first batch only, since a check is waited for. A picture of
+    which the network made no numbers stays as it is. Labels out of range are an error of torch's indexing, on a GPU a
+    late one.
 
     Args:
         system: a run folder, a checkpoint folder, a loaded system, or "default" for the weights of the package.
@@ -65,6 +66,7 @@ class ExpressionBatch(ExpressionTransform):
         self.normalized = normalized
         mean, deviation = (torch.tensor(values).view(-1, 1, 1) for values in normalized or self._identity)
         self._statistics = {torch.device("cpu"): (mean, deviation)}
+        self._seen_on_gpu = False
 
     def forward(self, *inputs: Any) -> Any:
         """Change a batch: pictures and labels in, pictures and labels out."""
@@ -82,6 +84,7 @@ class ExpressionBatch(ExpressionTransform):
             source = pictures[chosen]
             mean, deviation = self._statistics_on(device)
             unit = source.float() / 255 if source.dtype == torch.uint8 else source.float() * deviation + mean
+            self._check_range(unit)
             frame = middle_square(*unit.shape[-2:])
             made = self._changed(unit, frame, change.conditions, seed)
             usable = change.changed & made.isfinite().flatten(1).all(1)
@@ -106,6 +109,23 @@ class ExpressionBatch(ExpressionTransform):
         if labels.device != pictures.device:
             raise EmoaugError(
                 f"pictures are on {pictures.device} and labels on {labels.device}; move both to one device"
+            )
+
+    def _check_range(self, unit: Tensor) -> None:
+        """Raise EmoaugError for floats that are not in [0, 1]; on a GPU of the first batch, which is waited for anyway.
+
+        Pixels that are no numbers are not looked at.
+        """
+        if unit.is_meta or (unit.is_cuda and self._seen_on_gpu):
+            return
+        self._seen_on_gpu = unit.is_cuda
+        low, high = (float(value) for value in unit.aminmax())
+        # Some resizing overshoots a little.
+        if low < -0.1 or high > 1.1:
+            after = "" if self.normalized is None else "after undoing Normalize "
+            raise EmoaugError(
+                f"the pictures have values from {low:.3g} to {high:.3g} {after}where floats are in [0, 1]; "
+                "put v2.ToDtype(torch.float32, scale=True) before, and say normalized=(mean, std) after Normalize"
             )
 
     def __getstate__(self) -> dict[str, Any]:

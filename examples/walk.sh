@@ -4,6 +4,7 @@
 # STEPS and TRIAL_STEPS shorten it for a first look: STEPS=200 TRIAL_STEPS=50 examples/walk.sh faces /tmp/look
 set -euo pipefail
 command -v emoaug > /dev/null || { echo "no command emoaug here; make installs it: . .venv/bin/activate" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: examples/walk.sh FACES OUT" >&2; exit 2; }
 faces=$1 out=$2
 
 emoaug audit "$faces"                                            # what is in it: counts, duplicates, bad files

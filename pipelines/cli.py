@@ -6,6 +6,9 @@ import importlib
 import os
 import shlex
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from emoaug import EmoaugError, __version__
 
@@ -61,10 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     # tqdm reads it when it is imported. In a file, a line now and then is enough.
     os.environ.setdefault("TQDM_MININTERVAL", "0.5" if sys.stderr.isatty() else "30")
     try:
-        import tyro
+        with _leaving_at_once():
+            import tyro
 
-        # Only now, and only this one: torch alone takes seconds to import, and --help must not.
-        module = importlib.import_module(f"pipelines.commands.{given[0]}")
+            # Only now, and only this one: torch alone takes seconds to import, and --help must not.
+            module = importlib.import_module(f"pipelines.commands.{given[0]}")
         options = tyro.cli(module.Options, args=given[1:], prog=f"emoaug {given[0]}")
         from augment.workers import keep_freed_memory
 
@@ -84,6 +88,27 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
+
+
+@contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Within, Ctrl-C ends the process: libraries swallow its exception in the middle of their imports, and go on."""
+    import signal
+
+    def leave(number: int, frame: object) -> None:
+        os.write(2, b"\nemoaug: stopped before it had begun\n")
+        os._exit(130)
+
+    # Elsewhere, or where whoever began this process has Ctrl-C ignored, it is not ours to change.
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _fail(message: str) -> int:

@@ -68,7 +68,11 @@ def possible_arms(settings: GainSettings, data: GainData, folds: Sequence[Fold])
     wanted = [settings.weights] if any(PRETRAINED in get_arm(arm).sources for arm in arms) else []
     for weights in [*wanted, *([settings.initial] if settings.initial else [])]:
         if seen := _seen(weights, data, folds):
-            raise EmoaugError(f"{weights}: these weights were trained on {few(seen)}, who test; take others")
+            using = [arm for arm in arms if PRETRAINED in get_arm(arm).sources]
+            mend = f"leave {', '.join(using)} out of --arms" if weights in wanted else "leave --initial out"
+            raise EmoaugError(
+                f"{weights}: these weights were trained on {few(seen)}, who test; {mend}, or take other weights"
+            )
     return arms, notes
 
 

@@ -108,4 +108,4 @@ def trained_people(config: dict[str, Any]) -> set[str]:
 
 def few(names: set[str]) -> str:
     """Some names, for a message."""
-    return ", ".join(sorted(names)[:3])
+    return ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -150,6 +150,19 @@ def test_batches_that_do_not_fit_are_refused(tiny, pictures, labels, says):
         ExpressionBatch(tiny, classes=CLASSES)(pictures, labels)
 
 
+@pytest.mark.parametrize("wrong", ["bytes as floats", "from -1 to 1", "normalized"])
+def test_floats_that_are_not_within_0_and_1_are_refused(tiny, wrong):
+    pictures, labels = batch_of(4, 24)
+    unit = pictures.float() / 255
+    given = {"bytes as floats": pictures.float(), "from -1 to 1": unit * 2 - 1, "normalized": unit}[wrong]
+    normalized = ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)) if wrong == "normalized" else None
+    change = ExpressionBatch(tiny, p=1.0, classes=CLASSES, normalized=normalized)
+    if wrong == "normalized":
+        given = given * 20
+    with pytest.raises(EmoaugError, match=r"where floats are in \[0, 1\]"):
+        change(given, labels)
+
+
 def test_a_batch_needs_the_names_of_its_labels(tiny):
     with pytest.raises(EmoaugError, match=r"classes=dataset\.classes"):
         ExpressionBatch(tiny)

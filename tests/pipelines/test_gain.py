@@ -303,8 +303,12 @@ def test_weights_that_have_seen_people_who_test_are_left_out_or_refused(tmp_path
     arms, notes = possible_arms(settings, data, folds)
     assert arms == [arm for arm in settings.arms if arm != "simulated+pretrained"]
     assert "its weights were trained on london14" in notes[0]
-    for asked in (replace(settings, arms=("pretrained",)), replace(settings, arms=("lssl",), initial=Path(DEFAULT))):
-        with pytest.raises(EmoaugError, match=r"were trained on london14.*, who test; take others"):
+    for asked, mend in (
+        (replace(settings, arms=("pretrained",)), "leave pretrained out of --arms"),
+        (replace(settings, arms=("lssl",), initial=Path(DEFAULT)), "leave --initial out"),
+    ):
+        said = rf"were trained on london14.*, who test; {mend}, or take other weights"
+        with pytest.raises(EmoaugError, match=said):
             possible_arms(asked, data, folds)
     # Of no account where these people do not test.
     strangers = [replace(fold, test=np.flatnonzero(faces.table.subject == "person00")) for fold in folds]
@@ -399,7 +403,9 @@ def test_a_system_that_was_trained_on_all_folds_is_refused(run, tmp_path):
     checkpoint = train(faces, tmp_path / "all", "lssl", own, SETTINGS.training)
     shutil.rmtree(out / "systems" / name / "checkpoint")
     shutil.copytree(checkpoint, out / "systems" / name / "checkpoint")
-    with pytest.raises(EmoaugError, match=r"its system was trained on person0\d, person0\d, person0\d, held out"):
+    with pytest.raises(
+        EmoaugError, match=r"its system was trained on person0\d, person0\d, person0\d and 1 more, held out"
+    ):
         run_gain(faces, out, SETTINGS)
 
 

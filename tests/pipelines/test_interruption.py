@@ -43,6 +43,18 @@ def interrupt(command: str, folder: Path, waited_for: str) -> str:
     return said
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc to see what a process imports")
+def test_ctrl_c_in_the_middle_of_an_import_ends_the_command(tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    with begin(TRAIN, tmp_path) as process:
+        while "torch" not in Path(f"/proc/{process.pid}/maps").read_text() and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[1].decode()
+    assert (process.returncode, said.strip()) == (130, "emoaug: stopped before it had begun")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     # While the workers start, while they work, and in a training, which has none.
