@@ -89,15 +89,17 @@ def finished_result(
         raise EmoaugError(f"{out / RUN} is damaged ({error!r}); remove the folder to begin anew") from error
 
 
-def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise EmoaugError if the run in a folder would not make the same files as this one."""
+BEGIN_ANEW = "Choose another folder, or remove this one (or give --restart, where there is one) to begin anew"
+
+
+def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any], mend: str = BEGIN_ANEW) -> None:
+    """Raise EmoaugError, which ends with how to mend it, if the run in a folder would not make the same files."""
     before = run.get("identity", {})
     differing = _differences(before if isinstance(before, dict) else {}, identity)
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise EmoaugError(
-            f"{out} holds another run, which differs in {', '.join(differing[:3])}{more}; nothing was changed. "
-            "Choose another folder, or remove this one (or give --restart, where there is one) to begin anew"
+            f"{out} holds another run, which differs in {', '.join(differing[:3])}{more}; nothing was changed. {mend}"
         )
 
 
