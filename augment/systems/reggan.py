@@ -105,7 +105,7 @@ class RegGANSettings:
     """Strength of the differentiable augmentation of what the critic sees, 0 to 1."""
     attribute_weight: float = 0.1
     """Weight of the expression that the critic reads off the face."""
-    pair_weight: float = 4.0
+    pair_weight: float = 10.0
     """Weight of the distance to the paired picture."""
     pair_blur: int = 2
     """Side of the squares over which both are averaged for that distance, pixels; 1 compares pixels."""
@@ -113,7 +113,7 @@ class RegGANSettings:
     """Weight of the distance to the source."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
-    mask_weight: float = 0.04
+    mask_weight: float = 0.01
     """Weight of the share of the face that is painted over, for `composed` output."""
     mask_smoothness_weight: float = 1.0
     """Weight of the unevenness of that share, for `composed` output."""
