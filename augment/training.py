@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from augment.checkpoints import CONFIG, read_config, save_checkpoint
 from augment.devices import Device, Precision, compile_options, memory_format, seed_from
+from augment.interruption import interruption_held
 from augment.pictures import encode_png, write_bytes
 from augment.ranks import Share, average_gradients, mean_over_ranks, share_batch_norms, sharing
 from augment.runs import Hold
@@ -53,7 +54,7 @@ class TrainingSettings:
     sample_every: int = 1000
     """Steps between two sample sheets."""
     save_every: int = 500
-    """Steps between two saved states; a killed run goes on from the last."""
+    """Steps between two saved states; a killed run goes on from the last, one that Ctrl-C stopped from where it was."""
     device: Device = "auto"
     """Where to train."""
     precision: Precision = "auto"
@@ -154,7 +155,10 @@ class Trainer:
             unit="step",
             disable=bar_hidden(self.writes),
         )
-        with bar, open(self.out / "log.jsonl" if self.writes else os.devnull, "a", encoding="utf-8") as log:
+        file = self.out / "log.jsonl" if self.writes else os.devnull
+        # Processes that train together would have to agree on the step after which to stop.
+        held = interruption_held() if self.share is None else nullcontext([])
+        with bar, open(file, "a", encoding="utf-8") as log, held as stops:
             if self.step == 0:
                 torch.manual_seed(seed_from(s.seed, "fit"))
                 self.translator.fit(self.data)
@@ -165,7 +169,7 @@ class Trainer:
             while self.step < s.steps:
                 self._one_step()
                 self.step += 1
-                saves = self.step % s.save_every == 0 or self.step == s.steps
+                saves = self.step % s.save_every == 0 or self.step == s.steps or bool(stops)
                 if self.step % 50 == 0 or saves:
                     values = self._checked(self._values())
                     log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
@@ -179,6 +183,8 @@ class Trainer:
                 if saves:
                     self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
                     self._save()
+                if stops:
+                    raise KeyboardInterrupt
             reason = doubt(self.out / "log.jsonl", self.translator.condition_names) if self.writes else None
             if reason is not None and self.step > first:
                 bar.write(

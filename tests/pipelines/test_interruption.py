@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from augment.verification import verify_folder
 from tests.drawn_dataset import draw_dataset
@@ -15,6 +16,7 @@ from tests.drawn_dataset import draw_dataset
 ROOT = Path(__file__).parents[2]
 SIMULATE = "simulate --out out --count 96 --size 16 --expressions happy,neutral --workers 2 --device cpu"
 TRAIN = "train --data faces --out out --steps 300 --batch-size 2 --device cpu"
+SHORT = "train --data faces --out out --steps 60 --save-every 1000 --batch-size 2 --device cpu --system reggan"
 
 
 def begin(command: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -72,3 +74,30 @@ def test_ctrl_c_stops_with_one_line_that_says_how_to_go_on(tmp_path, command, wa
         assert process.returncode == 0
         assert verify_folder(tmp_path / "out") == []
         assert len(list((tmp_path / "out").glob("*/*.png"))) == 96
+
+
+@pytest.mark.slow
+def test_a_training_that_ctrl_c_stops_goes_on_from_that_very_step(tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    with begin(SHORT.replace("--out out", "--out whole"), tmp_path) as process:
+        process.communicate()
+    assert process.returncode == 0
+    with begin(SHORT, tmp_path) as process:
+        # A line of the log is written after 50 steps.
+        while not (tmp_path / "out/log.jsonl").exists() or not (tmp_path / "out/log.jsonl").read_text():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    stopped = load_state_step(tmp_path / "out")
+    assert 50 <= stopped < 60
+    with begin(SHORT, tmp_path) as process:
+        process.communicate()
+    assert process.returncode == 0
+    weights = [(tmp_path / name / "checkpoint/weights.safetensors").read_bytes() for name in ("whole", "out")]
+    assert weights[0] == weights[1]
+
+
+def load_state_step(out: Path) -> int:
+    return int(torch.load(out / "state/state.pt", weights_only=True)["step"])
