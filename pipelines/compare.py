@@ -148,10 +148,13 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
         held, note = _held_out(sides, out, settings, size)
         figures = {}
         for name, checkpoint in checkpoints.items():
-            path = out / "figures" / f"{name}.json"
-            if not path.exists():
-                write_text(path, json.dumps(_measured(name, checkpoint, held, settings), indent=1) + "\n")
-            figures[name] = json.loads(path.read_text(encoding="utf-8"))
+            path, weights = out / "figures" / f"{name}.json", read_config(checkpoint)["weights_sha256"]
+            kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            # A system that was trained anew, its folder having been removed, is another one.
+            if kept.get("weights_sha256") != weights:
+                kept = {"weights_sha256": weights, "figures": _measured(name, checkpoint, held, settings)}
+                write_text(path, json.dumps(kept, indent=1) + "\n")
+            figures[name] = kept["figures"]
         path = out / "figures" / "references.json"
         if not path.exists():
             still = measure_change(lambda faces, _: faces, held, UNCHANGED)

@@ -95,6 +95,16 @@ def test_a_second_call_goes_on_with_what_is_not_done(run, faces):
         assert name in varying or again.figures["reggan"][name] == value
 
 
+def test_figures_of_other_weights_are_measured_again(run, faces):
+    found, out, _ = run
+    path = out / "figures" / "reggan.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({"weights_sha256": "0" * 64, "figures": {"hit_rate": -1.0}}))
+    again = run_comparison(faces, out, SETTINGS)
+    assert again.figures["reggan"]["hit_rate"] == found.figures["reggan"]["hit_rate"]
+    assert json.loads(path.read_text())["weights_sha256"] == kept["weights_sha256"]
+
+
 @pytest.mark.parametrize("change", [{"hold_out": 2}, {"seed": 1}, {"rendered_beside": 2}])
 def test_another_comparison_in_the_same_folder_is_refused(run, faces, change):
     _, out, _ = run
