@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,7 @@ class Trainer:
         )
         file = self.out / "log.jsonl" if self.writes else os.devnull
         # Processes that train together would have to agree on the step after which to stop.
-        held = interruption_held() if self.share is None else nullcontext([])
+        held: AbstractContextManager[list[int]] = interruption_held() if self.share is None else nullcontext([])
         with bar, open(file, "a", encoding="utf-8") as log, held as stops:
             if self.step == 0:
                 torch.manual_seed(seed_from(s.seed, "fit"))
