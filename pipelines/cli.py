@@ -61,8 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         near = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(given[0], COMMANDS, 1))
         return _fail(f'unknown command "{given[0]}"; {near}there are {", ".join(COMMANDS)}')
-    # tqdm reads it when it is imported. In a file, a line now and then is enough.
-    os.environ.setdefault("TQDM_MININTERVAL", "0.5" if sys.stderr.isatty() else "30")
+    # tqdm reads them when it is imported. In a file, a line now and then is enough, and no bar can stand under another.
+    terminal = sys.stderr.isatty()
+    os.environ.setdefault("TQDM_MININTERVAL", "0.5" if terminal else "30")
+    if not terminal:
+        os.environ.setdefault("TQDM_POSITION", "0")
     try:
         with _leaving_at_once():
             import tyro

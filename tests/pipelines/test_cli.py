@@ -460,7 +460,7 @@ def test_a_system_that_recombines_gives_labelled_looks_to_everybody(capsys, tmp_
     assert (code, "not there any more" in out) == (0, True)
 
 
-def test_progress_in_a_file_is_a_line_now_and_then():
+def test_progress_in_a_file_is_a_line_now_and_then_without_moves_of_the_cursor():
     # Two seconds of progress, after any command: tqdm's own interval would give some twenty lines.
     script = """
 import time
@@ -468,8 +468,10 @@ from pipelines.cli import main
 main(["verify", "nowhere"])
 from tqdm import tqdm
 for _ in tqdm(range(100)):
-    time.sleep(0.02)
+    for _ in tqdm(range(1), leave=False):
+        time.sleep(0.02)
 """
     unset = {name: value for name, value in os.environ.items() if not name.startswith("TQDM_")}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=unset)
     assert 1 <= done.stderr.count("/100") <= 3, done.stderr
+    assert "\x1b" not in done.stderr
