@@ -166,7 +166,7 @@ def locked(out: Path) -> Iterator[Hold]:
         EmoaugError: it has links in it that lead out of it, or it cannot be written to; what goes wrong with files
             within is explained too.
     """
-    path = out / LOCK
+    path, begun = out / LOCK, not out.exists()
     with explained_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         # A lock that is a link could be anybody's file.
@@ -189,6 +189,8 @@ def locked(out: Path) -> Iterator[Hold]:
             if hold.sound:
                 with suppress(OSError):
                     path.unlink()
+                    if begun:
+                        out.rmdir()  # where nothing was written, because what was asked for was refused
 
 
 def _refuse_links(out: Path) -> None:

@@ -48,6 +48,15 @@ def test_a_folder_that_is_removed_and_made_anew_belongs_to_the_other_run(tmp_pat
             second.check()
 
 
+def test_a_refused_run_leaves_no_folder_that_was_not_there(tmp_path):
+    for out in (tmp_path / "new", tmp_path):
+        with pytest.raises(EmoaugError, match="no faces"), locked(out):
+            raise EmoaugError("no faces")
+    with locked(tmp_path / "written") as hold:
+        (hold.out / "picture.png").write_bytes(b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["written"]
+
+
 def test_a_run_does_not_remove_the_lock_of_another_that_took_its_place(tmp_path):
     out = tmp_path / "run"
     with locked(out):
