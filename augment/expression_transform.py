@@ -49,7 +49,10 @@ class ExpressionTransform(v2.Transform):
     def _changed(self, pictures: Tensor, frame: Square | Aligned, conditions: Tensor, seed: int | None) -> Tensor:
         """Change pictures (N, 1 or 3, H, W) float32 in [0, 1]; the network's NaN stay NaN."""
         colour = pictures.expand(-1, 3, -1, -1)
-        seen = frame.cut(colour, self._system.size)
+        size = self._system.size
+        if self._system.keeps_detail and not self.new_person:
+            size = max(size, frame.side)
+        seen = frame.cut(colour, size)
         made = self._system.make(seen, conditions, self.precision, seed)
         # A grey picture stays grey, whatever colours a system paints; what undoing a normalisation rounds is no colour.
         grey = ((colour - colour[:, :1]).abs() < 1e-3).flatten(1).all(1).view(-1, 1, 1, 1)

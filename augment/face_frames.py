@@ -1,4 +1,4 @@
-"""The square of a picture that a system sees, and how what it made goes back into the picture.
+"""The square of a picture that a system changes, and how what it made goes back into the picture.
 
 Pictures are (N, C, H, W) float32 in [0, 1].
 """
@@ -33,7 +33,7 @@ class Square(NamedTuple):
     side: int
 
     def cut(self, pictures: Tensor, size: int) -> Tensor:
-        """What the system sees, (N, C, size, size)."""
+        """The faces, (N, C, size, size)."""
         return _resize(pictures[..., self.top : self.top + self.side, self.left : self.left + self.side], size)
 
     def put_back(self, pictures: Tensor, seen: Tensor, made: Tensor) -> Tensor:
@@ -61,8 +61,13 @@ class Aligned(NamedTuple):
     landmarks: np.ndarray
     """Mesh, (478, 2 or 3), pixels of the picture."""
 
+    @property
+    def side(self) -> int:
+        """How many pixels of the picture it is wide."""
+        return max(1, round(1 / float(np.sqrt(abs(np.linalg.det(align_matrix(self.landmarks, 1)[:, :2]))))))
+
     def cut(self, pictures: Tensor, size: int) -> Tensor:
-        """What the system sees, (1, C, size, size), drawn as `emoaug align` draws its training faces."""
+        """The face, (1, C, size, size), drawn as `emoaug align` draws the training faces of systems."""
         picture = as_array(pictures)
         aligned = align_picture(picture, align_matrix(self.landmarks, size), size)
         return torch.from_numpy(aligned).to(pictures.device).permute(2, 0, 1)[None].float() / 255
@@ -71,10 +76,9 @@ class Aligned(NamedTuple):
         """The picture (1, C, H, W) with `made` (1, C, size, size) where the face was."""
         height, width = pictures.shape[-2:]
         size = made.shape[-1]
-        placed = align_matrix(self.landmarks, size)
         # Where the face is smaller than the frame, the frame's pixels are averaged: sampling alone would skip some.
-        side = min(size, max(1, round(size / float(np.sqrt(abs(np.linalg.det(placed[:, :2])))))))
-        matrix = torch.from_numpy(placed).float().to(made.device)
+        side = min(size, self.side)
+        matrix = torch.from_numpy(align_matrix(self.landmarks, size)).float().to(made.device)
         x = torch.arange(width, device=made.device) + 0.5
         y = torch.arange(height, device=made.device) + 0.5
         pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)

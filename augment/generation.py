@@ -7,6 +7,7 @@ import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
@@ -35,7 +36,7 @@ from augment.generation_work import Job
 from augment.pictures import write_bytes
 from augment.plans import check_plan, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
-from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
+from augment.runs import Hold, clear_up, finished_result, locked, read_run, remove_temporary_files, write_run
 from augment.systems.base import Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
@@ -59,6 +60,9 @@ class GenerateSettings:
     """Numbers that the network computes with."""
     threads: int = 0
     """Threads that read, translate and write; 0: as many as there are cores."""
+    size: int = 0
+    """Side of the new faces, pixels: the system's, or, of one that retouches faces, a larger one, at which they are as
+    sharp as their sources; 0: that of the sources, where these are squares and the system can, else the system's."""
     compile: bool = False
     """Have torch.compile make code for the network, which takes a minute before the first face and needs a C++ compiler
     on a CPU; on CUDA it makes graphs. The last bits of the pictures differ."""
@@ -68,6 +72,8 @@ class GenerateSettings:
             raise EmoaugError(
                 f"batch_size is {self.batch_size}; it is 1 face or more, or 0 for as many as keep the threads busy"
             )
+        if self.size < 0:
+            raise EmoaugError(f"size is {self.size}; it is 1 pixel or more, or 0 for that of the sources")
         if self.threads < 0:
             raise EmoaugError(f"threads is {self.threads}; it is 1 or more, or 0 for as many as there are cores")
         if self.include_real not in get_args(IncludeReal):
@@ -87,8 +93,8 @@ def generate(
 
     The folder gets `CLASS/NAME.png`, `metadata.csv`, `plan.csv`, `run.json`, `contact_sheet.png`, and `rejected.csv`
     for what could not be used. The same call again takes up a run that was stopped, and does nothing in a finished
-    folder. The bytes of the pictures depend on the sources and exemplars, the weights, the plan's rows, the precision,
-    compilation and the kind of device, and not on batch size, threads, restarts or the engine.
+    folder. The bytes of the pictures depend on the sources and exemplars, the weights, the plan's rows, their size, the
+    precision, compilation and the kind of device, and not on batch size, threads, restarts or the engine.
 
     Where the plan has exemplars and the system recombines faces, each source is given its exemplar's expression by
     `recombine`; otherwise it is translated to its condition.
@@ -111,6 +117,7 @@ def generate(
     check_plan(plan, faces, translator.condition_names)
     check_folder(out, faces, plan["target"].unique().tolist())
     plan = plan.reset_index(drop=True)
+    size = _size(faces, translator, plan, out, settings.size)
     identity = {
         "plan": _sha256(csv_pieces(plan)),
         "faces": _sha256(csv_pieces(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]])),
@@ -119,6 +126,8 @@ def generate(
         # Not an entry of its own: folders from before there was a compiler go on.
         "precision": f"{precision} compiled" if settings.compile else precision,
         "include_real": settings.include_real,
+        # Likewise.
+        **({} if size == translator.size else {"size": size}),
     }
     finished = _finished(out, identity)
     if finished is not None:
@@ -132,7 +141,7 @@ def generate(
         run: dict[str, Any] = {
             "finished": False,
             "identity": identity,
-            "settings": asdict(settings) | {"device": device, "precision": precision},
+            "settings": asdict(settings) | {"device": device, "precision": precision, "size": size},
             "provenance": provenance,
             "plan": plan_summary(plan),
             "condition_names": list(translator.condition_names),
@@ -143,12 +152,12 @@ def generate(
         write_bytes(out / PLAN, csv_pieces(plan), parents=False)
         remove_temporary_files(out)
         record = Record(out / RECORD)
-        job = Job(faces, translator, plan, out, device, precision)
+        job = Job(faces, translator, plan, out, device, precision, size)
         made = _make_all(job, record, settings, hold, engine)
         real = add_real_faces(faces, out, settings.include_real, settings.threads or cores(), picture_names(plan))
         hold.check(chain(map(job.name, np.flatnonzero(made.made).tolist()), names_of(real)))
         origin = {"system": translator.name, "checkpoint_sha256": identity["weights"], **provenance}
-        summary = write_tables(faces, plan, made, real, out, translator.size, origin)
+        summary = write_tables(faces, plan, made, real, out, size, origin)
         result = {k: v for k, v in asdict(summary).items() if k not in ("out", "already_done")}
         write_run(out, KIND, run | {"finished": True, "result": result})
         record.remove()
@@ -261,6 +270,30 @@ def _chooser() -> Callable[[GenerateSettings], tuple[str, str]]:
         return device, choose_precision(settings.precision, device)
 
     return choose
+
+
+def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Path, wanted: int) -> int:
+    """Side of the new faces, pixels."""
+    own = translator.size
+    if wanted:
+        if wanted != own and (wanted < own or not translator.keeps_detail):
+            allowed = f"{own} pixels or more" if translator.keeps_detail else f"{own} pixels, or 0"
+            raise EmoaugError(f"size is {wanted}; faces of this {translator.name} are {allowed}")
+        return wanted
+    begun = read_run(out, KIND)
+    if begun is not None:
+        # Sources may be gone since.
+        before = begun.get("identity", {}).get("size", own)
+        return before if isinstance(before, int) and translator.keeps_detail else own
+    if not translator.keeps_detail:
+        return own
+    sides: list[int] = []
+    sources = plan["source_index"].unique()
+    for index in sources[:: math.ceil(len(sources) / 50) or 1].tolist():
+        with suppress(EmoaugError):
+            height, width = faces.picture(index).shape[:2]
+            sides.append(height if height == width else 0)
+    return max(own, min(sides, default=0))
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:

@@ -41,9 +41,16 @@ class Job:
     """One plan with all that is needed to make any of its rows, in any order, from several threads."""
 
     def __init__(
-        self, faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Path, device: str, precision: str
+        self,
+        faces: FaceTable,
+        translator: Translator,
+        plan: pd.DataFrame,
+        out: Path,
+        device: str,
+        precision: str,
+        size: int,
     ) -> None:
-        self.faces, self.translator, self.out = faces, translator, out
+        self.faces, self.translator, self.out, self.size = faces, translator, out, size
         self.device, self.precision, self.chunk = device, precision, CHUNK[device]
         self.rows = plan["row"].to_numpy()
         self.shows_exemplars = translator.takes_exemplars and "exemplar_index" in plan
@@ -54,7 +61,7 @@ class Job:
         self.conditions = condition_array(plan, translator.condition_names)
         # The first that come, not the latest: a plan goes through its sources in turns, class after class.
         self._kept: dict[int, Face] = {}
-        self._most_kept = KEPT // (3 * translator.size**2)
+        self._most_kept = KEPT // (3 * size**2)
 
     def name(self, place: int) -> str:
         """Name of a row's picture, relative to the folder."""
@@ -75,19 +82,18 @@ class Job:
 
     def read(self, index: int) -> Face:
         """A source or an exemplar; EmoaugError if it cannot be read."""
-        face, size = self._kept.get(index), self.translator.size
+        face = self._kept.get(index)
         if face is None:
             picture, sha256 = self.faces.read(index)
             height, width = picture.shape[:2]
-            face = Face(fit(picture, size), is_grey(picture), sha256, (height, width))
+            face = Face(fit(picture, self.size), is_grey(picture), sha256, (height, width))
             if len(self._kept) < self._most_kept:
                 self._kept[index] = face
         return face
 
     def make(self, places: np.ndarray, translate: ChunkTranslator) -> list[tuple[Made, bytes]]:
         """Read and translate one chunk; gives each row with its picture's file, empty if there is none."""
-        size = self.translator.size
-        batch = np.zeros((self.chunk, size, size, 3), dtype=np.uint8)
+        batch = np.zeros((self.chunk, self.size, self.size, 3), dtype=np.uint8)
         asked = np.zeros_like(batch)
         if not self.shows_exemplars:
             asked = np.zeros((self.chunk, self.conditions.shape[1]), dtype=np.float32)

@@ -166,7 +166,7 @@ class Retouch(nn.Module):
         kernel: side of the convolutions that decide mask and paint, pixels.
 
     Shape:
-        - source: (N, 3, S, S).
+        - source: (N, 3, S, S), or the same faces in finer detail, which they keep: (N, 3, T, T), T >= S.
         - features: (N, channels, S / 2, S / 2).
         - coarse: (N, coarse_channels, s, s), where motion is decided: a face moves in patches, single pixels must not.
     """
@@ -222,6 +222,8 @@ def smoothed(maps: Tensor) -> Tensor:
 
 def enlarged(maps: Tensor, side: int) -> Tensor:
     """Enlarge (N, C, s, s) to (N, C, side, side), bilinear, in float32."""
+    if maps.shape[-1] == side:
+        return maps.float()
     return F.interpolate(maps.float(), size=(side, side), mode="bilinear", align_corners=False)
 
 

@@ -32,8 +32,9 @@ class RandomExpression(ExpressionTransform):
     tensor or a class name. `ImageFolder(transform=...)` shows a transform the picture without its label:
     `AugmentedDataset` shows it both.
 
-    The face is resized to the system's size and back; detail that this loses is kept where the face does not change.
-    In a DataLoader worker it computes on one thread.
+    A system that retouches faces, as those of this package do by default, changes the face as large as it is, with all
+    its detail. For another one it is resized to the system's size and back, and keeps its detail where it does not
+    change. In a DataLoader worker it computes on one thread.
 
     Args:
         system: a run folder, a checkpoint folder, a loaded system, or "default" for the weights of the package.

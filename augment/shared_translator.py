@@ -21,7 +21,7 @@ from augment.checkpoints import (
 from augment.devices import Precision, choose_precision
 from augment.intensities import are_intensities
 from augment.systems import get_system
-from augment.systems.base import Translator
+from augment.systems.base import Translator, retouches
 from emoaug import EmoaugError
 
 _LOADED: dict[tuple[str, str, torch.device], Translator] = {}
@@ -47,6 +47,7 @@ class SharedTranslator:
         self._given: dict[torch.device, Translator] = {}
         if isinstance(system, Translator):
             self.name, self.size, self.abilities = system.name, system.size, system.info.abilities
+            self.keeps_detail = system.keeps_detail
             self.condition_names, self._named = system.condition_names, dict(system.named_conditions)
             if system.training or any(p.requires_grad for p in system.parameters()):
                 system = copy.deepcopy(system).eval().requires_grad_(False)
@@ -61,6 +62,7 @@ class SharedTranslator:
         kind = get_system(config["system"])
         settings = settings_from(kind.settings_class, config["settings"], f"{self._path}: settings", written_by(config))
         self.name, self.size, self.abilities = kind.name, int(settings.size), kind.info.abilities
+        self.keeps_detail = retouches(settings)
         self.condition_names, self._named = tuple(config["condition_names"]), dict(named_conditions(config))
         self._sha256: str = config["weights_sha256"]
 
@@ -120,13 +122,13 @@ class SharedTranslator:
         """Translate faces, or with `sample_seed` make new ones.
 
         Args:
-            faces: (N, 3, size, size) float32 in [0, 1].
+            faces: (N, 3, size, size) float32 in [0, 1], or larger where it `keeps_detail` and translates.
             conditions: (N, K) float32 in [0, 1].
             precision: numbers that the network computes with.
             sample_seed: where the noise begins that a new person is made from.
 
         Returns:
-            Faces, (N, 3, size, size) float32 in [0, 1], NaN where the network gave no number; usable by autograd.
+            Faces of the same shape, float32 in [0, 1], NaN where the network gave no number; usable by autograd.
         """
         device = faces.device
         translator = self.on(device)

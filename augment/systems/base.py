@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from augment.devices import upload
 from augment.intensities import are_intensities
@@ -148,8 +149,17 @@ class Translator(nn.Module):
 
     @property
     def size(self) -> int:
-        """Side of the square faces this translator takes and gives, pixels."""
+        """Side of the square faces that its networks see, pixels."""
         return int(self.settings.size)
+
+    @property
+    def keeps_detail(self) -> bool:
+        """Whether `translate` and `recombine` take faces larger than `size`, and give them back as sharp as they were.
+
+        So it is where settings say that `output` is `composed`: pixels of the face are moved and painted over, and how
+        is decided on the face as the networks see it.
+        """
+        return retouches(self.settings)
 
     @property
     def takes_exemplars(self) -> bool:
@@ -171,11 +181,11 @@ class Translator(nn.Module):
         """Change the expression of faces.
 
         Args:
-            faces: (N, 3, size, size) float32 in [-1, 1].
+            faces: (N, 3, size, size) float32 in [-1, 1]; larger squares, too, where the system `keeps_detail`.
             condition: (N, K) float32 in [0, 1], in the order of `condition_names`.
 
         Returns:
-            Faces, (N, 3, size, size) float32 in [-1, 1].
+            Faces of the same shape, float32 in [-1, 1].
         """
         raise self._cannot("translate")
 
@@ -184,7 +194,7 @@ class Translator(nn.Module):
         raise self._cannot("sample")
 
     def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
-        """Give the people of one set of faces the look of another, both (N, 3, size, size) in [-1, 1]."""
+        """Give the people of one set of faces the look of another, both of one shape as `translate` takes it."""
         raise self._cannot("recombine")
 
     def condition(self, names: list[str]) -> Tensor:
@@ -199,12 +209,23 @@ class Translator(nn.Module):
             raise EmoaugError(f"this {self.name} was not trained on {', '.join(unknown)}; it knows {', '.join(known)}")
         return torch.stack([known[name] for name in names]) if names else torch.zeros(0, len(self.condition_names))
 
+    def seen(self, faces: Tensor) -> Tensor:
+        """Faces as the networks see them, (N, 3, size, size)."""
+        if faces.shape[-1] == self.size:
+            return faces
+        return F.interpolate(faces, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+
+    def check_faces(self, faces: Tensor) -> None:
+        """Raise EmoaugError unless these are faces that `translate` takes."""
+        side = faces.shape[-1]
+        fits = side >= self.size if self.keeps_detail else side == self.size
+        if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, side, side) or not fits:
+            wanted = f"(N, 3, {self.size}, {self.size})" + (", or larger squares" if self.keeps_detail else "")
+            raise EmoaugError(f"faces have shape {tuple(faces.shape)}; this {self.name} takes {wanted}")
+
     def check(self, faces: Tensor, condition: Tensor) -> None:
         """Raise EmoaugError unless shapes and sizes fit `translate`."""
-        if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, self.size, self.size):
-            raise EmoaugError(
-                f"faces have shape {tuple(faces.shape)}; this {self.name} takes (N, 3, {self.size}, {self.size})"
-            )
+        self.check_faces(faces)
         if tuple(condition.shape) != (len(faces), len(self.condition_names)):
             raise EmoaugError(
                 f"condition has shape {tuple(condition.shape)}; "
@@ -213,3 +234,8 @@ class Translator(nn.Module):
 
     def _cannot(self, what: str) -> EmoaugError:
         return EmoaugError(f"{self.name} cannot {what}; it can {', '.join(self.info.abilities)}")
+
+
+def retouches(settings: Any) -> bool:
+    """Whether a system of these settings retouches faces; see `Translator.keeps_detail`."""
+    return getattr(settings, "output", None) == "composed"

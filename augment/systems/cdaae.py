@@ -351,9 +351,9 @@ class CDAAE(Translator):
         return {"encoder": self.encoder, "difference": self.difference, "picture": self.picture}
 
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
-        """Change the expression of faces (N, 3, size, size) in [-1, 1] to conditions (N, K) in [0, 1]."""
+        """Change the expression of faces (N, 3, S, S) in [-1, 1] to conditions (N, K) in [0, 1]."""
         self.check(faces, condition)
-        return self._decoded(faces, self.encoder(faces), condition)[0].clamp(-1, 1)
+        return self._decoded(faces, self.encoder(self.seen(faces)), condition)[0].clamp(-1, 1)
 
     def _decoded(
         self, faces: Tensor, encoded: tuple[Tensor, Tensor], *conditions: Tensor

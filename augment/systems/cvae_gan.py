@@ -310,13 +310,14 @@ class CVAEGAN(Translator):
         }
 
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
-        """Encode faces (N, 3, size, size) in [-1, 1] to their mean codes and decode those with conditions (N, K).
+        """Encode faces (N, 3, S, S) in [-1, 1] to their mean codes and decode those with conditions (N, K).
 
         What a face shows now is the system's own classifier's guess.
         """
         self.check(faces, condition)
-        shown = self.classifier(faces).logits.float().softmax(1)
-        code = self.encoder(faces, shown)[0]
+        seen = self.seen(faces)
+        shown = self.classifier(seen).logits.float().softmax(1)
+        code = self.encoder(seen, shown)[0]
         if self.settings.output == "decoded":
             return self._decode(code, condition).float().clamp(-1, 1)
         return self._retouch(code, condition, faces).faces.float().clamp(-1, 1)

@@ -283,24 +283,26 @@ class IPGAN(Translator):
         self.people.fill_(highest)
 
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
-        """Move the attribute codes of faces (N, 3, size, size) in [-1, 1] to the means of conditions (N, K).
+        """Move the attribute codes of faces (N, 3, S, S) in [-1, 1] to the means of conditions (N, K).
 
         The means are those of the training faces of each expression; see the module's docstring.
         """
         self.check(faces, condition)
-        moved = self.expressions.move(self.attributes(faces)[0], condition)
-        return self._join(faces, self.identity(faces), moved)[0].float().clamp(-1, 1)
+        seen = self.seen(faces)
+        moved = self.expressions.move(self.attributes(seen)[0], condition)
+        return self._join(faces, self.identity(seen), moved)[0].float().clamp(-1, 1)
 
     def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
-        """Give the people of one set of faces the look of another, both (N, 3, size, size) in [-1, 1]."""
-        for faces in (identity_faces, attribute_faces):
-            if faces.shape != identity_faces.shape or tuple(faces.shape[1:]) != (3, self.size, self.size):
-                raise EmoaugError(
-                    f"faces have shapes {tuple(identity_faces.shape)} and {tuple(attribute_faces.shape)}; this "
-                    f"{self.name} takes two of one shape (N, 3, {self.size}, {self.size})"
-                )
-        attributes = self.attributes(attribute_faces)[0]
-        return self._join(identity_faces, self.identity(identity_faces), attributes)[0].float().clamp(-1, 1)
+        """Give the people of one set of faces the look of another, both (N, 3, S, S) in [-1, 1]."""
+        if identity_faces.shape != attribute_faces.shape:
+            raise EmoaugError(
+                f"faces have shapes {tuple(identity_faces.shape)} and {tuple(attribute_faces.shape)}; "
+                f"{self.name} takes two of one shape"
+            )
+        self.check_faces(identity_faces)
+        attributes = self.attributes(self.seen(attribute_faces))[0]
+        person = self.identity(self.seen(identity_faces))
+        return self._join(identity_faces, person, attributes)[0].float().clamp(-1, 1)
 
     def phases(self) -> list[Phase]:
         """Critic and identity classifier, the penalty on their gradients, then the encoders and the generator."""

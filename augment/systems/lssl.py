@@ -275,10 +275,11 @@ class LSSL(Translator):
         return {"encoder": self.encoder, "decoder": self.decoder, "landmark_network": self.landmark_network}
 
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
-        """Change the expression of faces (N, 3, size, size) in [-1, 1] to conditions (N, K) in [0, 1]."""
+        """Change the expression of faces (N, 3, S, S) in [-1, 1] to conditions (N, K) in [0, 1]."""
         self.check(faces, condition)
-        heat = self._channels(self.landmark_network(faces)[0])
-        return self.decoder(self.encoder(faces, heat), condition, faces).faces.float().clamp(-1, 1)
+        seen = self.seen(faces)
+        heat = self._channels(self.landmark_network(seen)[0])
+        return self.decoder(self.encoder(seen, heat), condition, faces).faces.float().clamp(-1, 1)
 
     def phases(self) -> list[Phase]:
         """Critic, its gradient penalty, the landmark network, then encoder and decoder."""

@@ -257,7 +257,9 @@ class LocalRegression(nn.Module):
 
 
 class RefiningNetwork(nn.Module):
-    """Regressed faces, source faces (N, 3, S, S) each and conditions (N, K) to faces (N, 3, S, S).
+    """Regressed faces, source faces (N, 3, S, S) each and conditions (N, K) to faces.
+
+    `composed` ones come of retouching the sources, or the same faces in finer detail: (N, 3, T, T), T >= S.
 
     Source: the generator of US-GAN: StarGAN's with one residual block and a skip from input to output.
     """
@@ -294,7 +296,9 @@ class RefiningNetwork(nn.Module):
             # The start is the regression with little added to it; from noise on top of it the way back would be long.
             nn.init.normal_(self.change.weight, std=0.1 / (s.kernel * channels**0.5))
 
-    def forward(self, regressed: Tensor, source: Tensor, condition: Tensor) -> tuple[Tensor, Retouched | None]:
+    def forward(
+        self, regressed: Tensor, source: Tensor, condition: Tensor, detailed: Tensor
+    ) -> tuple[Tensor, Retouched | None]:
         """Refine regressed faces: the result, not clamped, and how a `composed` one came about."""
         seen = [regressed, source] if self.settings.sees_source else [regressed]
         x = self.layers(torch.cat([*seen, tile(condition, source.shape[-1]).to(source.dtype)], 1))
@@ -303,7 +307,8 @@ class RefiningNetwork(nn.Module):
         taken = enlarged(torch.sigmoid(self.gate(x).float() + 1), source.shape[-1])
         # Regressed channel by channel, a grey face would get colours: what is taken is lighter or darker, hue stays.
         lighter = (regressed - source).mean(1, keepdim=True)
-        retouched = self.change(source + taken * lighter, x, F.avg_pool2d(x, 2))
+        lit = detailed + enlarged(taken * lighter, detailed.shape[-1])
+        retouched = self.change(lit, x, F.avg_pool2d(x, 2))
         return retouched.faces, retouched
 
 
@@ -371,12 +376,13 @@ class RegGAN(Translator):
         return {"regression": self.regression, "network": self.network}
 
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
-        """Change the expression of faces (N, 3, size, size) in [-1, 1] to conditions (N, K) in [0, 1]."""
+        """Change the expression of faces (N, 3, S, S) in [-1, 1] to conditions (N, K) in [0, 1]."""
         self.check(faces, condition)
         return self._refined(faces, condition).clamp(-1, 1)
 
     def _refined(self, faces: Tensor, condition: Tensor) -> Tensor:
-        return self.network(self.regression(faces, condition), faces, condition)[0]
+        seen = self.seen(faces)
+        return self.network(self.regression(seen, condition), seen, condition, faces)[0]
 
     @torch.no_grad()
     def fit(self, data: TrainingFaces) -> None:
@@ -448,7 +454,7 @@ class RegGAN(Translator):
         assert batch.partners is not None
         with torch.no_grad():
             regressed = self.regression(batch.faces, batch.targets)
-        result, retouched = self.network(regressed, batch.faces, batch.targets)
+        result, retouched = self.network(regressed, batch.faces, batch.targets, batch.faces)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
             self._judge, (result, batch.targets), kind=s.adversarial, fine_weight=s.fine_weight

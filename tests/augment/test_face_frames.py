@@ -9,11 +9,12 @@ from torchvision.transforms import v2
 
 from augment.face_frames import Aligned
 from augment.faces import EYES, PHILTRUM
+from augment.systems.lssl import LSSL
 from augment.transforms import AugmentedDataset
 from emoaug import EmoaugError
 from tests.augment.drawn_face import draw_face as draw_large_face
 from tests.augment.drawn_face import model_path
-from tests.augment.expression_transforms import Faces, always, brighter
+from tests.augment.expression_transforms import EXPRESSIONS, SMALL_LSSL, Faces, always, brighter
 
 
 def test_fine_detail_stays_where_the_face_does_not_change():
@@ -22,6 +23,16 @@ def test_fine_detail_stays_where_the_face_does_not_change():
     assert torch.allclose(made[:, :20], stripes[:, :20], atol=1e-6)
     # In the middle the stripes, which the system did not see, have given way to what it made.
     assert torch.allclose(made[:, 44:52, 44:52], torch.tensor(0.6), atol=1e-3)
+
+
+def test_a_system_that_retouches_keeps_detail_that_its_networks_do_not_see():
+    torch.manual_seed(0)
+    # Before its first update a system moves nothing, and paints an eighth over.
+    system = LSSL(EXPRESSIONS, SMALL_LSSL).eval().requires_grad_(False)
+    stripes = (torch.arange(96) % 2 * 0.2 + 0.3).expand(3, 96, 96).contiguous()
+    made, _ = always(system)(stripes, 0)
+    kept = (made[..., 1::2] - made[..., 0::2]).mean() / 0.2
+    assert 0.75 < kept < 1
 
 
 def test_a_wide_picture_changes_in_its_middle_square_only():
@@ -55,6 +66,7 @@ def test_what_is_made_of_a_small_face_is_averaged_and_not_skipped():
     for rows, place in (([33, 133], EYES[0]), ([362, 263], EYES[1]), ([2, 0], PHILTRUM)):
         mesh[rows, :2] = corner + 20 * np.array(place)
     frame, picture = Aligned(mesh), torch.full((1, 3, 100, 100), 0.5)
+    assert frame.side == 20
     made = ((torch.arange(64)[:, None] + torch.arange(64)) % 2 * 0.8 + 0.1).expand(1, 3, 64, 64)
     middle = frame.put_back(picture, frame.cut(picture, 64), made)[..., 45:55, 45:55]
     assert float((middle - 0.5).abs().max()) < 0.05

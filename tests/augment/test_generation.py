@@ -29,6 +29,7 @@ from augment.pictures import contact_sheet, encode_png, fit, read_picture
 from augment.plans import PlanSettings, build_plan
 from augment.verification import verify_folder
 from emoaug import EmoaugError
+from tests.augment.expression_transforms import small_lssl
 from tests.augment.tiny_translator import (
     EXPRESSIONS,
     Mover,
@@ -482,9 +483,50 @@ def test_faces_take_the_expressions_of_exemplars_and_say_whose(tmp_path):
         assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
+def test_a_system_that_retouches_gives_faces_of_the_size_of_their_sources(tmp_path):
+    faces = draw_dataset(tmp_path / "faces", {"happy": 3, "sad": 3}, size=72)
+    plan, out = plan_for(faces, count=3), tmp_path / "out"
+    summary = generate(faces, small_lssl(), plan, out, CPU, {})
+    made = table(out).query("is_synthetic")["file_name"]
+    assert all(read_picture(out / name).shape == (72, 72, 3) for name in made)
+    assert not any("scaled" in note or "taken over" in note for note in summary.notes)
+    # Finished, and begun: whatever became of the sources since.
+    assert generate(faces, small_lssl(), plan, out, CPU, {}).already_done
+    run = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(run | {"finished": False}))
+    (out / made.iloc[0]).unlink()
+    for path in faces.root.rglob("*.png"):
+        path.write_bytes(encode_png(draw_face("happy", 0, 40)))
+    generate(faces, small_lssl(), plan, out, CPU, {})
+    assert read_picture(out / made.iloc[0]).shape == (72, 72, 3)
+
+
+def test_the_size_of_new_faces_can_be_asked_for_as_far_as_the_system_can(tmp_path):
+    faces = draw_dataset(tmp_path / "faces", {"happy": 3, "sad": 3}, size=72)
+    plan = plan_for(faces, count=3)
+    for size in (32, 48):
+        out = tmp_path / str(size)
+        generate(faces, small_lssl(), plan, out, replace(CPU, size=size), {})
+        made = table(out).query("is_synthetic")["file_name"]
+        assert {read_picture(out / name).shape for name in made} == {(size, size, 3)}
+    with pytest.raises(EmoaugError, match="size is 16; faces of this lssl are 32 pixels or more"):
+        generate(faces, small_lssl(), plan, tmp_path / "small", replace(CPU, size=16), {})
+    with pytest.raises(EmoaugError, match="size is 72; faces of this tiny are 24 pixels, or 0"):
+        generate(faces, tiny_translator(), plan, tmp_path / "painted", replace(CPU, size=72), {})
+    # Where sources differ, none is enlarged; where some are no squares, nobody knows where the face is.
+    (faces.root / "happy/face000.png").write_bytes(encode_png(draw_face("happy", 0, 40)))
+    generate(faces, small_lssl(), plan, tmp_path / "mixed", CPU, {})
+    made = table(tmp_path / "mixed").query("is_synthetic")["file_name"]
+    assert {read_picture(tmp_path / "mixed" / name).shape for name in made} == {(40, 40, 3)}
+    (faces.root / "happy/face000.png").write_bytes(encode_png(draw_face("happy", 0, 72)[:60]))
+    generate(faces, small_lssl(), plan, tmp_path / "wide", CPU, {})
+    made = table(tmp_path / "wide").query("is_synthetic")["file_name"]
+    assert {read_picture(tmp_path / "wide" / name).shape for name in made} == {(32, 32, 3)}
+
+
 def test_a_chunk_is_made_as_a_whole_when_anything_of_it_is_missing(faces, tmp_path):
     plan = plan_for(faces, count=21).drop(index=[3, 17, 18]).sample(frac=1, random_state=0).reset_index(drop=True)
-    job = Job(faces, tiny_translator(), plan, tmp_path, "cpu", "32-true")
+    job = Job(faces, tiny_translator(), plan, tmp_path, "cpu", "32-true", 24)
     done = np.ones(len(plan), dtype=bool)
     assert job.chunks(done) == []
     done[(plan["row"] == 20) | (plan["row"] == 62)] = False

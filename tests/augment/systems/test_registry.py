@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from augment.checkpoints import load_translator, save_checkpoint
 from augment.systems import SYSTEMS, Batch, Progress, get_system
@@ -110,6 +111,50 @@ def test_made_pictures_are_faces_for_small_and_large_vocabularies(name, classes)
         assert result.dtype == torch.float32, ability
         assert result.abs().max() <= 1, ability
         assert result.isfinite().all(), ability
+
+
+def large_faces(n: int = 4) -> torch.Tensor:
+    """Faces of three times the size, without fine detail."""
+    coarse = torch.rand(n, 3, 6, 6, generator=torch.Generator().manual_seed(3)) * 1.6 - 0.8
+    return F.interpolate(coarse, (3 * SIZE, 3 * SIZE), mode="bilinear", align_corners=False)
+
+
+def test_larger_faces_change_as_they_do_at_the_size_that_networks_see(name):
+    batch, large = make_batch(), large_faces()
+    translator = train_a_little(build(name, settings=smallest(name)), batch).eval()
+    seen = translator.seen(large)
+    assert seen.shape == batch.faces.shape
+    here, there = (abilities(translator, replace(batch, faces=x, partners=x.flip(0))) for x in (seen, large))
+    for ability in set(here) - {"sample"}:
+        assert there[ability].shape == large.shape, ability
+        change = (here[ability] - seen).abs().mean()
+        # Windows are whole numbers of pixels, and weights of neighbours differ.
+        assert (translator.seen(there[ability]) - here[ability]).abs().mean() < 0.2 * change, ability
+
+
+def test_larger_faces_keep_what_is_too_fine_for_the_networks(name):
+    translator, batch, large = build(name).eval(), make_batch(), large_faces()
+    # Gone when it is reduced to a third; and no system moves pixels before its first update.
+    fine = 0.2 * torch.tensor([[1.0, -0.5, -0.5]]).repeat(3 * SIZE, SIZE)
+    plain, textured = (
+        abilities(translator, replace(batch, faces=x, partners=large)) for x in (large, (large + fine).clamp(-1, 1))
+    )
+    for ability in set(plain) - {"sample"}:
+        kept = ((textured[ability] - plain[ability]) * fine).mean() / fine.square().mean()
+        assert kept > 0.75, ability
+
+
+def test_faces_that_are_too_small_or_not_square_are_refused_and_larger_ones_where_faces_are_painted_anew(name):
+    translator, batch = build(name), make_batch()
+    assert translator.keeps_detail
+    for shape in ((4, 3, SIZE // 2, SIZE // 2), (4, 3, SIZE, 2 * SIZE), (3, SIZE, SIZE)):
+        with pytest.raises(EmoaugError, match="or larger squares"):
+            translator.translate(torch.zeros(shape), batch.targets)
+    paper = SYSTEMS[name].configurations["paper"]
+    painter = build(name, settings=replace(smallest(name), output=paper.output))
+    assert not painter.keeps_detail
+    with pytest.raises(EmoaugError, match=rf"takes \(N, 3, {SIZE}, {SIZE}\)$"):
+        painter.translate(large_faces(), batch.targets)
 
 
 @pytest.mark.parametrize("classes", [2, 22])
