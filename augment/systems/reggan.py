@@ -103,7 +103,8 @@ class RegGANSettings:
     """Critic updates for one update of the refining network."""
     critic_augmentation: float = 0.4
     """Strength of the differentiable augmentation of what the critic sees, 0 to 1. With 124 training faces and 0.15,
-    20 people's made smiles had a mean mouthSmile of 0.36, the faintest 0.01; with 0.4, 0.44 and 0.07."""
+    20 people's made smiles had a mean mouthSmile of 0.36, the faintest 0.01; with 0.4, 0.44 and 0.07 (a throwaway
+    script)."""
     attribute_weight: float = 0.1
     """Weight of the expression that the critic reads off the face."""
     pair_weight: float = 10.0
