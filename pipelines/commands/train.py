@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -14,6 +15,7 @@ from augment.checkpoints import settings_from
 from augment.devices import Machines
 from augment.folders import load_faces
 from augment.systems import get_system
+from augment.systems.base import retouches
 from augment.training import TrainingSettings
 from augment.training_run import Conditions, train
 from emoaug import EmoaugError
@@ -37,7 +39,8 @@ class Options:
     configuration: Literal["compact", "paper"] = "compact"
     """`compact` for small data and CPUs, `paper` for the published networks."""
     size: int | None = None
-    """Side of the faces, pixels; by default the dataset's for `compact`, the published one for `paper`."""
+    """Side of the faces that the networks see, pixels; by default the dataset's for `compact`, the published one for
+    `paper`. By default systems retouch faces, and larger ones stay as sharp as they are."""
     conditions: Conditions = "labels"
     """What the system is told to show: an expression by its label, or the strength of every movement, as blendshapes or
     action units, that `emoaug align` measured; then every face is an example, labelled or not."""
@@ -67,6 +70,12 @@ def run(options: Options) -> None:
         size = load_faces(faces.select([0]), None).shape[-1]
     chosen = () if size is None else (f"size={size}",)
     settings = with_options(system.configurations[options.configuration], chosen + options.set)
+    if options.size is None and size is not None and size > 64 and retouches(settings):
+        print(
+            f"training at {size} pixels, as the faces are; --size 64 is some {round((size / 64) ** 2)} times as quick, "
+            f"and makes faces of {size} pixels too",
+            file=sys.stderr,
+        )
     checkpoint = train(
         *(faces, options.out, options.system, settings, options.training),
         restart=options.restart,

@@ -315,6 +315,16 @@ def test_a_report_that_cannot_be_written_is_one_line(capsys, tmp_path):
     assert str(tmp_path / "file") in wrong
 
 
+def test_train_says_what_large_faces_cost(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3, size=96)
+    tiny = ["--set", "width=8", "depth=2", "widest=16", "--steps", 1, "--batch-size", 2]
+    given = ["train", "--data", tmp_path / "faces"]
+    _, _, said = run(capsys, *given, "--out", tmp_path / "large", *tiny)
+    assert "training at 96 pixels, as the faces are; --size 64 is some 2 times as quick" in said
+    _, _, said = run(capsys, *given, "--out", tmp_path / "small", "--size", 32, *tiny)
+    assert "times as quick" not in said
+
+
 def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=4)
     tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]
