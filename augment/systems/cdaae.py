@@ -90,8 +90,9 @@ class CDAAESettings:
     """Weight of the distance to the paired picture."""
     pair_blur: int = 2
     """Side of the squares over which both are averaged for that distance, pixels; 1 compares pixels."""
-    own_weight: float = 4.0
-    """Weight of the distance, pixel by pixel, between a face and its translation to what it shows already."""
+    own_weight: float = 0.5
+    """Weight of the distance, pixel by pixel, between a face and its translation to what it shows already. At 4 some
+    new people's neutral faces were taken for happy ones, and left as they were."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
     mask_weight: float = 0.01
