@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import get_worker_info
 
 from augment.faces import align_matrix, align_picture
+from augment.networks import scaled
 from emoaug import EmoaugError
 
 FEATHER = 0.15
@@ -34,15 +35,15 @@ class Square(NamedTuple):
 
     def cut(self, pictures: Tensor, size: int) -> Tensor:
         """The faces, (N, C, size, size)."""
-        return _resize(pictures[..., self.top : self.top + self.side, self.left : self.left + self.side], size)
+        return scaled(pictures[..., self.top : self.top + self.side, self.left : self.left + self.side], size)
 
     def put_back(self, pictures: Tensor, seen: Tensor, made: Tensor) -> Tensor:
         """The pictures with `made` (N, C, size, size) where `seen` was cut out."""
         rows, columns = slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
         face = pictures[..., rows, columns]
-        new = _resize(made, self.side)
+        new = scaled(made, self.side)
         if self.side != made.shape[-1]:
-            new = new + _kept_share(seen, made, lambda x: _resize(x, self.side)) * (face - _resize(seen, self.side))
+            new = new + _kept_share(seen, made, lambda x: scaled(x, self.side)) * (face - scaled(seen, self.side))
         height, width = pictures.shape[-2:]
         if height == width:
             return new.clamp(0, 1)
@@ -130,12 +131,6 @@ def as_array(picture: Tensor) -> np.ndarray:
     """A picture (1, 3, H, W) as uint8 RGB, (H, W, 3)."""
     pixels = picture[0].mul(255).round().to(torch.uint8).permute(1, 2, 0)
     return np.ascontiguousarray(pixels.cpu().numpy())
-
-
-def _resize(pictures: Tensor, size: int) -> Tensor:
-    if pictures.shape[-1] == size:
-        return pictures
-    return F.interpolate(pictures, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _kept_share(seen: Tensor, made: Tensor, enlarge: Callable[[Tensor], Tensor]) -> Tensor:

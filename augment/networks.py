@@ -227,6 +227,13 @@ def enlarged(maps: Tensor, side: int) -> Tensor:
     return F.interpolate(maps.float(), size=(side, side), mode="bilinear", align_corners=False)
 
 
+def scaled(faces: Tensor, side: int) -> Tensor:
+    """Faces (N, C, H, W) at a side, (N, C, side, side); smaller ones are averaged, not sampled."""
+    if faces.shape[-2:] == (side, side):
+        return faces
+    return F.interpolate(faces, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
 def augment_for_critic(samples: Tensor, strength: float = 1.0) -> Tensor:
     """Differentiable augmentation of what the critic sees, real and fake alike: colour, shift, cut-out.
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from augment.devices import Device, choose_device, seed_from
 from augment.duplicates import duplicate_groups, fingerprints
 from augment.folders import FaceTable, drop_unreadable, load_faces
+from augment.networks import scaled
+from augment.pictures import fit
 from augment.runs import check_same_run, explained_errors, locked, read_run, write_run
 from augment.scoring.filtering import filter_folder
 from augment.scoring.folder import FolderScores, ScoreSettings, score_folder
@@ -38,6 +42,9 @@ class JudgeSettings:
     """Judges; each is trained on the people of all folds but one, and judges that one."""
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
     """Network and schedule of each judge; recipe classical moves faces that are not aligned further."""
+    size: int = 64
+    """Side at which judges see larger faces, pixels: expressions can be read at 64, and learning to read them at twice
+    the side takes four times as long."""
     device: Device = "auto"
     """Where they are trained and asked."""
     seed: int = 0
@@ -46,6 +53,8 @@ class JudgeSettings:
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise EmoaugError(f"folds is {self.folds}; two or more are needed, so that a judge knows nobody it judges")
+        if self.size < 16:
+            raise EmoaugError(f"size is {self.size}; judges see faces of 16 pixels or more")
 
 
 def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSettings) -> Jury:
@@ -71,7 +80,12 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
     for fold in make_folds(real, groups, settings.folds, settings.seed):
         folds[fold.test] = fold.number
     digest = hashlib.sha256(pixels.tobytes() + labels.tobytes() + folds.tobytes()).hexdigest()
-    chosen = {k: v for k, v in asdict(settings).items() if k != "device"}
+    side = min(settings.size, pixels.shape[-1])
+    chosen = {k: v for k, v in asdict(settings).items() if k not in ("device", "size")}
+    if side < pixels.shape[-1]:
+        # No entry where it says nothing: judges from before there was a size go on.
+        chosen["size"] = side
+        pixels = np.stack([fit(picture, side).transpose(2, 0, 1) for picture in pictures_of(pixels)])
     identity = {"faces": digest, "settings": chosen, "vocabulary": list(real.vocabulary)}
     before = read_run(out, KIND)
     if before is not None:
@@ -94,10 +108,15 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
                 seed = seed_from("judge", number, settings.seed) % 2**32
                 judge = train_classifier(pixels[seen], labels[seen], classes, settings.classifier, seed, device=device)
                 judge.save(folder)
-            judges.append(judge)
+            judges.append(partial(_asked, judge, side))
             own = np.flatnonzero(folds == number)
             probabilities[own] = judge.of_pictures(pixels[own])
     return Jury(tuple(judges), folds, balanced_accuracy(probabilities, labels), json.dumps(identity))
+
+
+def _asked(judge: Classifier, side: int, faces: Tensor) -> Tensor:
+    """What a judge of a side says of faces (N, 3, S, S), S >= side."""
+    return judge(scaled(faces, side))
 
 
 def judge_folder(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from augment.faces import read_measures
 from augment.folders import FaceTable
 from augment.identity import IdentityEmbedding, separation
 from augment.landmarker import FaceLandmarker
+from augment.networks import scaled
 from augment.quality import kernel_distance
 from augment.samples import to_pictures
 from augment.systems import Translator
@@ -256,10 +256,3 @@ def changed_by(translator: Translator, fabric: Fabric, batch: int = 32) -> Chang
         return torch.cat(made)
 
     return change
-
-
-def scaled(faces: Tensor, size: int) -> Tensor:
-    """Faces (N, 3, S, S) at another side, pixels."""
-    if faces.shape[-1] == size:
-        return faces
-    return F.interpolate(faces, size=(size, size), mode="bilinear", antialias=True).clamp(-1, 1)

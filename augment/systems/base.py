@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from augment.devices import upload
 from augment.intensities import are_intensities
+from augment.networks import scaled
 from emoaug import EmoaugError
 
 if TYPE_CHECKING:
@@ -211,9 +211,7 @@ class Translator(nn.Module):
 
     def seen(self, faces: Tensor) -> Tensor:
         """Faces as the networks see them, (N, 3, size, size)."""
-        if faces.shape[-1] == self.size:
-            return faces
-        return F.interpolate(faces, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return scaled(faces, self.size)
 
     def check_faces(self, faces: Tensor) -> None:
         """Raise EmoaugError unless these are faces that `translate` takes."""

@@ -1,5 +1,7 @@
 """Judges have not seen whom they judge; the command scores, filters, and goes on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,26 @@ def test_judges_are_trained_once_and_belong_to_their_faces(tmp_path, monkeypatch
         assert torch.equal(one(faces), other(faces))
     with pytest.raises(EmoaugError, match="another run"):
         train_jury(real, 255 - pixels, tmp_path / "judges", QUICK)
+
+
+def test_judges_see_large_faces_reduced(tmp_path, monkeypatch):
+    real = draw_dataset(tmp_path / "real", subjects=6, size=48, landmarks=False)
+    pixels = load_faces(real, None)
+    sides, true_training = [], judges.train_classifier
+
+    def train(faces, *arguments, **more):
+        sides.append(faces.shape[1:])
+        return true_training(faces, *arguments, **more)
+
+    monkeypatch.setattr(judges, "train_classifier", train)
+    jury = train_jury(real, pixels, tmp_path / "judges", replace(QUICK, size=24))
+    assert sides == [(3, 24, 24)] * 3
+    large = torch.from_numpy(pixels).float() / 127.5 - 1
+    small = torch.from_numpy(load_faces(real, 24)).float() / 127.5 - 1
+    for judge in jury.judges:
+        assert torch.allclose(judge(large), judge(small), atol=0.02)
+    train_jury(real, pixels, tmp_path / "own", QUICK)
+    assert sides[3:] == [(3, 48, 48)] * 3
 
 
 def test_score_prints_and_filters_and_a_second_call_does_nothing(tmp_path, capsys):
