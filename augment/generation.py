@@ -45,13 +45,17 @@ SHARD = 4
 """Chunks of a task on another machine, unless `batch_size` says how many faces are in work at one time."""
 
 
+LARGEST = 2048
+"""Largest side of new faces, pixels: a chunk of them must go into memory."""
+
+
 @dataclass(frozen=True)
 class GenerateSettings:
     """How a plan is carried out; batch size and threads cannot be seen in the files."""
 
     batch_size: int = 0
-    """Faces in work at one time, rounded up to whole chunks (16 faces; 128 on CUDA), each of which keeps a thread busy;
-    0: one chunk a thread. Fewer need less memory."""
+    """Faces in work at one time, rounded up to whole chunks (16 faces; 128 on CUDA; fewer above 128 pixels), each of
+    which keeps a thread busy; 0: one chunk a thread. Fewer need less memory."""
     include_real: IncludeReal = "link"
     """How real faces come into the folder: as hard links (as copies where the disk cannot), as copies, or not."""
     device: Device = "auto"
@@ -276,15 +280,15 @@ def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Pat
     """Side of the new faces, pixels."""
     own = translator.size
     if wanted:
-        if wanted != own and (wanted < own or not translator.keeps_detail):
-            allowed = f"{own} pixels or more" if translator.keeps_detail else f"{own} pixels, or 0"
+        if wanted != own and not (own < wanted <= LARGEST and translator.keeps_detail):
+            allowed = f"{own} to {LARGEST} pixels" if translator.keeps_detail else f"{own} pixels, or 0"
             raise EmoaugError(f"size is {wanted}; faces of this {translator.name} are {allowed}")
         return wanted
     begun = read_run(out, KIND)
     if begun is not None:
         # Sources may be gone since.
-        before = begun.get("identity", {}).get("size", own)
-        return before if isinstance(before, int) and translator.keeps_detail else own
+        before = begun["identity"].get("size") if isinstance(begun.get("identity"), dict) else None
+        return before if type(before) is int and own < before <= LARGEST and translator.keeps_detail else own
     if not translator.keeps_detail:
         return own
     sides: list[int] = []
@@ -293,7 +297,7 @@ def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Pat
         with suppress(EmoaugError):
             height, width = faces.picture(index).shape[:2]
             sides.append(height if height == width else 0)
-    return max(own, min(sides, default=0))
+    return max(own, min([*sides, LARGEST]) if sides else 0)
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:

@@ -51,7 +51,9 @@ class Job:
         size: int,
     ) -> None:
         self.faces, self.translator, self.out, self.size = faces, translator, out, size
-        self.device, self.precision, self.chunk = device, precision, CHUNK[device]
+        self.device, self.precision = device, precision
+        # Of large faces fewer, so that a chunk takes no more memory than one of 128 pixels.
+        self.chunk = max(1, CHUNK[device] * 128**2 // max(128, size) ** 2)
         self.rows = plan["row"].to_numpy()
         self.shows_exemplars = translator.takes_exemplars and "exemplar_index" in plan
         # The faces that go into each row, (1 or 2, N): its source, and the exemplar that is shown.

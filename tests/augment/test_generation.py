@@ -509,8 +509,10 @@ def test_the_size_of_new_faces_can_be_asked_for_as_far_as_the_system_can(tmp_pat
         generate(faces, small_lssl(), plan, out, replace(CPU, size=size), {})
         made = table(out).query("is_synthetic")["file_name"]
         assert {read_picture(out / name).shape for name in made} == {(size, size, 3)}
-    with pytest.raises(EmoaugError, match="size is 16; faces of this lssl are 32 pixels or more"):
+    with pytest.raises(EmoaugError, match="size is 16; faces of this lssl are 32 to 2048 pixels"):
         generate(faces, small_lssl(), plan, tmp_path / "small", replace(CPU, size=16), {})
+    with pytest.raises(EmoaugError, match="size is 4096; faces of this lssl are 32 to 2048 pixels"):
+        generate(faces, small_lssl(), plan, tmp_path / "huge", replace(CPU, size=4096), {})
     with pytest.raises(EmoaugError, match="size is 72; faces of this tiny are 24 pixels, or 0"):
         generate(faces, tiny_translator(), plan, tmp_path / "painted", replace(CPU, size=72), {})
     # Where sources differ, none is enlarged; where some are no squares, nobody knows where the face is.
@@ -534,6 +536,14 @@ def test_a_chunk_is_made_as_a_whole_when_anything_of_it_is_missing(faces, tmp_pa
     assert rows == [[16, *range(19, 32)], list(range(48, 63))]
     everything = np.concatenate(job.chunks(np.zeros(len(plan), dtype=bool)))
     assert sorted(everything) == list(range(len(plan)))
+
+
+def test_a_chunk_of_large_faces_holds_fewer(faces, tmp_path):
+    plan = plan_for(faces, count=3)
+    chunks = [
+        Job(faces, tiny_translator(), plan, tmp_path, "cpu", "32-true", size).chunk for size in (24, 128, 256, 2048)
+    ]
+    assert chunks == [16, 16, 4, 1]
 
 
 def test_a_source_is_decoded_once_as_long_as_there_is_room(faces, tmp_path, monkeypatch):
