@@ -124,8 +124,9 @@ class IPGANSettings:
     """Weight of smaller patches looking real, whatever their expression; 0 judges large ones only."""
     adversarial_weight: float = 0.3
     """Weight of looking real to the critic; the paper has no such term for the generator."""
-    flow_weight: float = 0.2
-    """Weight of the unevenness of the motion, for `composed` output."""
+    flow_weight: float = 1.0
+    """Weight of the unevenness of the motion, for `composed` output. At 0.2 mouths that close are pinched, the more so
+    the more the critic asks for."""
     mask_weight: float = 0.002
     """Weight of the share of the face that is painted over, for `composed` output."""
     mask_smoothness_weight: float = 0.1
@@ -135,7 +136,7 @@ class IPGANSettings:
     weight from the start they hold a generator that begins at the identity face there."""
     mean_decay: float = 0.95
     """What the mean attribute code of an expression keeps in a step."""
-    critic_augmentation: float = 0.15
+    critic_augmentation: float = 0.4
     """Strength of the augmentation of what the critic learns from, 0 to 1."""
     penalty_weight: float = 0.3
     """Weight of the squared gradients of critic and identity classifier at real faces; 0 is no penalty."""
