@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +54,19 @@ class JudgeSettings:
             raise EmoaugError(f"folds is {self.folds}; two or more are needed, so that a judge knows nobody it judges")
         if self.size < 16:
             raise EmoaugError(f"size is {self.size}; judges see faces of 16 pixels or more")
+
+
+@dataclass(frozen=True)
+class ReducingJudge:
+    """A classifier that sees faces (N, 3, S, S) of any size at its own."""
+
+    classifier: Classifier
+    side: int
+    """Of the faces that it learned from, pixels."""
+
+    def __call__(self, faces: Tensor) -> Tensor:
+        """Probabilities (N, K)."""
+        return self.classifier(scaled(faces, self.side))
 
 
 def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSettings) -> Jury:
@@ -108,15 +120,10 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
                 seed = seed_from("judge", number, settings.seed) % 2**32
                 judge = train_classifier(pixels[seen], labels[seen], classes, settings.classifier, seed, device=device)
                 judge.save(folder)
-            judges.append(partial(_asked, judge, side))
+            judges.append(ReducingJudge(judge, side))
             own = np.flatnonzero(folds == number)
             probabilities[own] = judge.of_pictures(pixels[own])
     return Jury(tuple(judges), folds, balanced_accuracy(probabilities, labels), json.dumps(identity))
-
-
-def _asked(judge: Classifier, side: int, faces: Tensor) -> Tensor:
-    """What a judge of a side says of faces (N, 3, S, S), S >= side."""
-    return judge(scaled(faces, side))
 
 
 def judge_folder(

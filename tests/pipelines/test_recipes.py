@@ -48,7 +48,7 @@ def test_judges_of_score_take_it_and_their_folder_says_so(faces, tmp_path):
     drawn, expected = faces
     settings = JudgeSettings(folds=2, classifier=ClassifierSettings(steps=1, batch_size=4), device="cpu")
     jury = train_jury(drawn, load_faces(drawn, None), tmp_path / "judges", settings)
-    assert [judge.training["recipe"] for judge in jury.judges] == [expected] * 2
+    assert [judge.classifier.training["recipe"] for judge in jury.judges] == [expected] * 2
     # Judges of another recipe are other judges: what they scored is not theirs.
     assert json.loads(jury.fingerprint)["settings"]["classifier"]["recipe"] == expected
     assert np.isfinite(jury.accuracy)
