@@ -27,6 +27,8 @@ REJECTED = "rejected.csv"
 SHEET = "contact_sheet.png"
 SHEET_ROWS = 8
 """Sources on the contact sheet."""
+_SHEET_TILE = 192
+"""Largest side of a face on the contact sheet, pixels."""
 _SHEET_COLUMNS = 9
 """Most pictures in a row of a sheet that goes by target."""
 PIECE = 10_000
@@ -115,7 +117,7 @@ def write_tables(
         size: side of the synthetic faces, pixels.
         origin: `system` and `checkpoint_sha256` of the synthetic faces.
     """
-    sheet = _contact_sheet(faces, plan, made, out, size)
+    sheet = _contact_sheet(faces, plan, made, out, min(size, _SHEET_TILE))
     if sheet is not None:
         write_bytes(out / SHEET, sheet)
     rejected = _rejected(faces, plan, made, real)
@@ -243,7 +245,7 @@ def _contact_sheet(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, out: Pa
         rows.append(
             [
                 _source(faces, source, size, blank),
-                *(read_picture(out / names[target]) if target in names else blank for target in targets),
+                *(fit(read_picture(out / names[target]), size) if target in names else blank for target in targets),
             ]
         )
         captions.append(safe_stem(str(faces.table["file_name"].iloc[source]), longest=24))
@@ -261,7 +263,7 @@ def _sheet_by_target(
         own = table[table["target"] == target][:each]
         for made, name in zip(own.to_dict("records"), picture_names(own), strict=True):
             row += [_source(faces, int(made[f"{origin}_index"]), size, blank) for origin in origins]
-            row.append(read_picture(out / name))
+            row.append(fit(read_picture(out / name), size))
         rows.append(row)
     return encode_png(contact_sheet(rows, targets, [*origins, "result"] * each))
 

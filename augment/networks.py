@@ -193,12 +193,15 @@ class Retouch(nn.Module):
         # A little motion is everywhere in a face, and bilinear weights would blur it all.
         moved = warp(source, flow, "bicubic")
         light, colour = self.paint(features).float().chunk(2, 1)
-        brightness = moved.mean(1, keepdim=True)
+        # Means over a neighbourhood have no detail to lose, and of a large face they would take most of the time.
+        low = scaled(moved, 2 * features.shape[-1])
+        brightness = low.mean(1, keepdim=True)
         # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as
         # bright as the light that falls on the face lets them be.
-        hue = mean_around(moved - brightness, 2 * (side // 16) + 1)
-        light = mean_around(brightness, 2 * (side // 8) + 1) + enlarged(smoothed(torch.tanh(light)), side)
-        paint = light + enlarged(smoothed(2 * torch.sigmoid(colour)), side) * hue
+        own = low.shape[-1]
+        hue = mean_around(low - brightness, 2 * (own // 16) + 1)
+        light = mean_around(brightness, 2 * (own // 8) + 1) + enlarged(smoothed(torch.tanh(light)), own)
+        paint = enlarged(light + enlarged(smoothed(2 * torch.sigmoid(colour)), own) * hue, side)
         return Retouched((1 - mask) * moved + mask * paint, flow, mask)
 
 

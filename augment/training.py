@@ -169,7 +169,8 @@ class Trainer:
             while self.step < s.steps:
                 self._one_step()
                 self.step += 1
-                saves = self.step % s.save_every == 0 or self.step == s.steps or bool(stops)
+                stopping = bool(stops)
+                saves = self.step % s.save_every == 0 or self.step == s.steps or stopping
                 if self.step % 50 == 0 or saves:
                     values = self._checked(self._values())
                     log.write(json.dumps({"step": self.step, **{k: round(v, 5) for k, v in values.items()}}) + "\n")
@@ -183,7 +184,7 @@ class Trainer:
                 if saves:
                     self.extra["seconds_per_step"] = round((time.monotonic() - began) / (self.step - first), 4)
                     self._save()
-                if stops:
+                if stopping:
                     raise KeyboardInterrupt
             reason = doubt(self.out / "log.jsonl", self.translator.condition_names) if self.writes else None
             if reason is not None and self.step > first:

@@ -268,7 +268,7 @@ def main(options: Options) -> list[dict[str, Any]]:
         for size in options.sizes:
             faces = drawn(Path(folder) / str(size), size) if options.data is None else read_faces(options.data)
             for precision, batch, system in itertools.product(precisions, options.batch_sizes, options.systems):
-                settings = GenerateSettings(batch, "no", device, precision, threads, options.compile)
+                settings = GenerateSettings(batch, "no", device, precision, threads, compile=options.compile)
                 cases.append(Case(system, faces, size, settings, options.seconds))
         for repetition in range(options.repeat):
             for case in cases:

@@ -165,7 +165,14 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     # A class that no training face shows is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
     plan = suitable_plan(chosen, translator, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
-    generate(chosen, translator, distinct(plan), wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
+    generate(
+        chosen,
+        translator,
+        distinct(plan),
+        wanted.folder(out),
+        _generating(settings, translator.size),
+        {"data": str(chosen.root)},
+    )
 
 
 def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
@@ -184,7 +191,8 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
     per_class = settings.synthetic_per_class(len(wanted.train), len(data.faces.vocabulary))
     plan = suitable_plan(given, translator, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
     provenance = {"data": str(given.root), "weights": str(settings.weights)}
-    generate(given, translator, distinct(plan), wanted.folder(out), _generating(settings), provenance)
+    how = _generating(settings, translator.size)
+    generate(given, translator, distinct(plan), wanted.folder(out), how, provenance)
 
 
 def distinct(plan: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +219,9 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
     translator = load_translator(checkpoint)
     counts = PlanSettings("per-class", count=per_class, seed=wanted.seed)
     plan = distinct(suitable_plan(chosen, translator, translator.condition_names, counts, scale))
-    generate(chosen, translator, plan, wanted.folder(out), _generating(settings), {"data": str(chosen.root)})
+    generate(
+        chosen, translator, plan, wanted.folder(out), _generating(settings, translator.size), {"data": str(chosen.root)}
+    )
 
 
 def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, settings: GainSettings) -> FaceTable:
@@ -253,5 +263,6 @@ def _initial(system: str, settings: GainSettings) -> Path | None:
     return settings.initial
 
 
-def _generating(settings: GainSettings) -> GenerateSettings:
-    return GenerateSettings(include_real="no", device=settings.training.device, precision="auto", threads=1)
+def _generating(settings: GainSettings, size: int = 0) -> GenerateSettings:
+    device = settings.training.device
+    return GenerateSettings(include_real="no", device=device, precision="auto", threads=1, size=size)

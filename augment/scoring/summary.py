@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes
+from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes
 from augment.quality import FIGURES
 from augment.scoring.folder import FolderScores
 from augment.scoring.reference import SCORES
@@ -99,6 +99,11 @@ def write_sheet(found: FolderScores) -> None:
         for what, faces in (("best", kept), ("worst", kept[COLUMNS:][::-1]), ("rejected", out)):
             chosen = faces[:COLUMNS]
             if len(chosen):
-                rows.append([read_picture(made.path(i)) for i in chosen.tolist()])
+                rows.append(
+                    [
+                        fit(picture, min(192, *picture.shape[:2]))
+                        for picture in map(read_picture, map(made.path, chosen.tolist()))
+                    ]
+                )
                 names.append(f"{label}: {what}")
     write_bytes(made.folder / SHEET, encode_png(contact_sheet(rows, names, [])))

@@ -70,7 +70,8 @@ def run(options: Options) -> None:
         size = load_faces(faces.select([0]), None).shape[-1]
     chosen = () if size is None else (f"size={size}",)
     settings = with_options(system.configurations[options.configuration], chosen + options.set)
-    if options.size is None and size is not None and size > 64 and retouches(settings):
+    size = settings.size
+    if options.size is None and options.configuration == "compact" and size > 64 and retouches(settings):
         print(
             f"training at {size} pixels, as the faces are; --size 64 is some {round((size / 64) ** 2)} times as quick, "
             f"and makes faces of {size} pixels too",

@@ -509,6 +509,10 @@ def test_the_size_of_new_faces_can_be_asked_for_as_far_as_the_system_can(tmp_pat
         generate(faces, small_lssl(), plan, out, replace(CPU, size=size), {})
         made = table(out).query("is_synthetic")["file_name"]
         assert {read_picture(out / name).shape for name in made} == {(size, size, 3)}
+    with pytest.raises(EmoaugError, match="differs in size"):
+        generate(faces, small_lssl(), plan, tmp_path / "48", replace(CPU, size=32), {})
+    with pytest.raises(EmoaugError, match="differs in size"):
+        generate(faces, small_lssl(), plan, tmp_path / "32", replace(CPU, size=48), {})
     with pytest.raises(EmoaugError, match="size is 16; faces of this lssl are 32 to 2048 pixels"):
         generate(faces, small_lssl(), plan, tmp_path / "small", replace(CPU, size=16), {})
     with pytest.raises(EmoaugError, match="size is 4096; faces of this lssl are 32 to 2048 pixels"):
