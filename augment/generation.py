@@ -37,7 +37,6 @@ from augment.pictures import write_bytes
 from augment.plans import check_plan, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
 from augment.runs import (
-    BEGIN_ANEW,
     Hold,
     clear_up,
     finished_result,
@@ -288,10 +287,6 @@ def _chooser() -> Callable[[GenerateSettings], tuple[str, str]]:
 def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Path, wanted: int) -> int:
     """Side of the new faces, pixels."""
     own, begun = translator.size, read_run(out, KIND)
-    before = begun["identity"].get("size", own) if begun and isinstance(begun.get("identity"), dict) else None
-    if begun and wanted and wanted != before:
-        # The system's own size is no entry of the identity, and what is missing is not compared.
-        raise EmoaugError(f"{out} holds another run, which differs in size; nothing was changed. {BEGIN_ANEW}")
     if wanted:
         if wanted != own and not (own < wanted <= LARGEST and translator.keeps_detail):
             allowed = f"{own} to {LARGEST} pixels" if translator.keeps_detail else f"{own} pixels, or 0"
@@ -299,6 +294,7 @@ def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Pat
         return wanted
     if begun:
         # Sources may be gone since.
+        before = begun["identity"].get("size") if isinstance(begun.get("identity"), dict) else None
         return before if type(before) is int and own < before <= LARGEST and translator.keeps_detail else own
     if not translator.keeps_detail:
         return own

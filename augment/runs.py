@@ -106,8 +106,9 @@ def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Entries of what decides a run that are not as they were, each in words; of short ones with both values."""
     found = []
-    for name in now:
-        one, other = before.get(name), now[name]
+    # What only one of them has differs too: an entry that says nothing is left out.
+    for name in dict.fromkeys([*now, *before]):
+        one, other = before.get(name), now.get(name)
         if one == other:
             continue
         if isinstance(one, Mapping) and isinstance(other, Mapping):

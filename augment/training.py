@@ -194,6 +194,9 @@ class Trainer:
                     file=sys.stderr,
                 )
         self._save_checkpoint()
+        if stops:
+            # It came too late to stop anything here; whoever wanted more trainings is to stop.
+            raise KeyboardInterrupt
 
     def _one_step(self) -> None:
         s, progress = self.settings, Progress(self.step, self.settings.steps)

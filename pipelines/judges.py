@@ -103,8 +103,6 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
     if before is not None:
         mend = "Remove it, or name another folder for judges (emoaug score --judges)"
         check_same_run(out, before, identity, mend)
-        if before["identity"]["settings"].get("size") != chosen.get("size"):
-            raise EmoaugError(f"{out} holds another run, which differs in size; nothing was changed. {mend}")
     device = choose_device(settings.device)
     judges = []
     probabilities = np.zeros((len(real), classes), np.float32)

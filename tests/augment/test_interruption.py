@@ -24,13 +24,16 @@ def test_a_first_ctrl_c_is_noted_and_a_second_one_raised(default_ctrl_c):
 
 
 def test_another_thread_and_another_handler_are_left_alone(default_ctrl_c):
+    within_thread = []
+
     def within() -> None:
-        with interruption_held() as came:
-            assert came == []
+        with interruption_held():
+            within_thread.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=within)
     thread.start()
     thread.join()
+    assert within_thread == [signal.default_int_handler]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with interruption_held() as came:
         signal.raise_signal(signal.SIGINT)

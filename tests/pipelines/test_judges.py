@@ -69,7 +69,7 @@ def test_judges_see_large_faces_reduced(tmp_path, monkeypatch):
     small = torch.from_numpy(load_faces(real, 24)).float() / 127.5 - 1
     for judge in jury.judges:
         assert torch.allclose(judge(large), judge(small), atol=2e-4)
-    with pytest.raises(EmoaugError, match="differs in size"):
+    with pytest.raises(EmoaugError, match="differs in settings: size"):
         train_jury(real, pixels, tmp_path / "judges", QUICK)
     train_jury(real, pixels, tmp_path / "own", QUICK)
     assert sides[3:] == [(3, 48, 48)] * 3
