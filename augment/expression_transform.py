@@ -13,7 +13,7 @@ from augment.devices import Precision
 from augment.expression_targets import ExpressionTargets, Targets
 from augment.face_frames import Aligned, Square
 from augment.shared_translator import SharedTranslator
-from augment.systems.base import Translator
+from augment.systems.base import LARGEST_DETAIL, Translator
 from emoaug import EmoaugError
 
 
@@ -51,7 +51,7 @@ class ExpressionTransform(v2.Transform):
         colour = pictures.expand(-1, 3, -1, -1)
         size = self._system.size
         if self._system.keeps_detail and not self.new_person:
-            size = max(size, frame.side)
+            size = max(size, min(frame.side, LARGEST_DETAIL))
         seen = frame.cut(colour, size)
         made = self._system.make(seen, conditions, self.precision, seed)
         # A grey picture stays grey, whatever colours a system paints; what undoing a normalisation rounds is no colour.

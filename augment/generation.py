@@ -45,16 +45,12 @@ from augment.runs import (
     remove_temporary_files,
     write_run,
 )
-from augment.systems.base import Translator
+from augment.systems.base import LARGEST_DETAIL, Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
 
 SHARD = 4
 """Chunks of a task on another machine, unless `batch_size` says how many faces are in work at one time."""
-
-
-LARGEST = 2048
-"""Largest side of new faces, pixels: a chunk of them must go into memory."""
 
 
 @dataclass(frozen=True)
@@ -288,14 +284,14 @@ def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Pat
     """Side of the new faces, pixels."""
     own, begun = translator.size, read_run(out, KIND)
     if wanted:
-        if wanted != own and not (own < wanted <= LARGEST and translator.keeps_detail):
-            allowed = f"{own} to {LARGEST} pixels" if translator.keeps_detail else f"{own} pixels, or 0"
+        if wanted != own and not (own < wanted <= LARGEST_DETAIL and translator.keeps_detail):
+            allowed = f"{own} to {LARGEST_DETAIL} pixels" if translator.keeps_detail else f"{own} pixels, or 0"
             raise EmoaugError(f"size is {wanted}; faces of this {translator.name} are {allowed}")
         return wanted
     if begun:
         # Sources may be gone since.
         before = begun["identity"].get("size") if isinstance(begun.get("identity"), dict) else None
-        return before if type(before) is int and own < before <= LARGEST and translator.keeps_detail else own
+        return before if type(before) is int and own < before <= LARGEST_DETAIL and translator.keeps_detail else own
     if not translator.keeps_detail:
         return own
     sides: list[int] = []
@@ -304,7 +300,7 @@ def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Pat
         with suppress(EmoaugError):
             height, width = faces.picture(index).shape[:2]
             sides.append(height if height == width else 0)
-    return max(own, min([*sides, LARGEST]) if sides else 0)
+    return max(own, min([*sides, LARGEST_DETAIL]) if sides else 0)
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from tqdm import tqdm
 
 
 @contextmanager
@@ -23,6 +26,7 @@ def interruption_held() -> Iterator[list[int]]:
     def note(number: int, frame: object) -> None:
         came.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        tqdm.write("stopping as soon as nothing is lost by it; Ctrl-C again stops at once", file=sys.stderr)
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -32,9 +32,9 @@ class RandomExpression(ExpressionTransform):
     tensor or a class name. `ImageFolder(transform=...)` shows a transform the picture without its label:
     `AugmentedDataset` shows it both.
 
-    A system that retouches faces, as those of this package do by default, changes the face as large as it is, with all
-    its detail. For another one it is resized to the system's size and back, and keeps its detail where it does not
-    change. In a DataLoader worker it computes on one thread.
+    A system that retouches faces, as those of this package do by default, changes the face as large as it is, up to
+    2048 pixels, with all its detail. For another one, and above, it is resized and put back, and keeps its detail where
+    it does not change. In a DataLoader worker it computes on one thread.
 
     Args:
         system: a run folder, a checkpoint folder, a loaded system, or "default" for the weights of the package.

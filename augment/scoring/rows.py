@@ -14,6 +14,9 @@ from augment.listings import check_name, find_pictures
 from augment.pictures import fit, read_picture
 from emoaug import EmoaugError
 
+LARGEST_COMPARED = 256
+"""Largest side at which made and real faces are compared, pixels: all real faces must go into memory."""
+
 
 def rejected_folder(folder: Path) -> Path:
     """Where pictures that a filter rejected lie: beside the folder, so that no reader of it meets them."""
@@ -77,8 +80,8 @@ class MadeFaces:
         return np.stack([fit(read_picture(self.path(i)), size).transpose(2, 0, 1) for i in rows.tolist()])
 
     def size(self) -> int:
-        """Side of the first picture, pixels."""
-        return int(min(read_picture(self.path(0)).shape[:2]))
+        """Side at which faces are compared, pixels: the first picture's, at most `LARGEST_COMPARED`."""
+        return min(LARGEST_COMPARED, *read_picture(self.path(0)).shape[:2])
 
     def scores(self) -> pd.DataFrame | None:
         """The scores that the table has, N rows; None if a row has none."""

@@ -21,6 +21,9 @@ Partners = Literal["none", "same subject", "same subject if any", "anyone"]
 """Which second face a system's training wants beside each: none, another expression of the person, the expression asked
 for where there is a picture of the person with it, or any face."""
 
+LARGEST_DETAIL = 2048
+"""Largest side of faces that are changed in full detail, pixels: a few of them must go into memory."""
+
 
 @dataclass(frozen=True)
 class Batch:

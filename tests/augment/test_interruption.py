@@ -14,10 +14,11 @@ def default_ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_first_ctrl_c_is_noted_and_a_second_one_raised(default_ctrl_c):
+def test_a_first_ctrl_c_is_noted_and_a_second_one_raised(default_ctrl_c, capsys):
     with interruption_held() as came:
         signal.raise_signal(signal.SIGINT)
         assert came == [signal.SIGINT]
+        assert "Ctrl-C again" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 
 from augment.transforms import ExpressionBatch, RandomExpression
 from emoaug import EmoaugError
-from tests.augment.expression_transforms import CLASSES, TinySampler, always, asked, face, tensor_face
+from tests.augment.expression_transforms import CLASSES, TinySampler, always, asked, face, small_lssl, tensor_face
 from tests.augment.tiny_translator import EXPRESSIONS, Mover, TinySettings, draw_face, tiny_translator
 
 
@@ -113,6 +113,17 @@ def test_every_kind_and_size_of_picture_comes_back_as_it_was(tiny, kind, size):
     else:
         assert (made.shape, made.dtype) == (picture.shape, picture.dtype)
         assert (made.double() - picture.double()).abs().mean() > 5 * (1 if picture.dtype == torch.uint8 else 1 / 255)
+
+
+def test_above_the_largest_size_in_full_detail_a_face_is_reduced_and_put_back(monkeypatch):
+    system, sides = small_lssl(), []
+    plain = system.translate
+    system.translate = lambda faces, condition: (sides.append(faces.shape[-1]), plain(faces, condition))[1]
+    monkeypatch.setattr("augment.expression_transform.LARGEST_DETAIL", 80)
+    for size in (24, 64, 80, 120):
+        picture, _ = always(system)(tensor_face(size=size), 0)
+        assert picture.shape == (3, size, size)
+    assert sides == [32, 64, 80, 80]
 
 
 def test_all_kinds_get_the_same_pixels(tiny):
