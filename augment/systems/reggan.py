@@ -75,6 +75,9 @@ class RegGANSettings:
     """How it doubles the side: a convolution and a pixel shuffle, or a transposed 4×4 convolution."""
     sees_source: bool = True
     """Whether it sees the source beside the regression."""
+    hidden: float = 0.5
+    """Share of training faces whose regression is hidden from it, which then sees the source twice: a regression shows
+    mouths where they are on average, and a network that always sees it paints there on turned heads too."""
     output: Literal["composed", "added"] = "composed"
     """`added` is the regressed face plus what the network makes; `composed` is the source, lighter and darker where the
     regressed face is, whose pixels are then moved and painted over."""
@@ -131,6 +134,8 @@ class RegGANSettings:
             raise EmoaugError(f"receptive_field is {self.receptive_field}; it is 1, 3, 5 or 7 pixels")
         if not self.ridge_penalty > 0:
             raise EmoaugError(f"ridge_penalty is {self.ridge_penalty}; it is above 0")
+        if not 0 <= self.hidden <= 1:
+            raise EmoaugError(f"hidden is {self.hidden}; it is a share, 0 to 1")
         if self.variations < 0:
             raise EmoaugError(f"variations is {self.variations}; it is 0 or more")
         for name in ("most_pairs", "width", "critic_width", "penalty_every", "generator_every", "pair_blur"):
@@ -335,6 +340,7 @@ class RegGAN(Translator):
             kernel=7,
             upsampling="transposed",
             sees_source=False,
+            hidden=0,
             output="added",
             critic_width=64,
             critic_depth=6,
@@ -387,6 +393,15 @@ class RegGAN(Translator):
         return self.network(self.regression(seen, condition), seen, condition, faces)[0]
 
     @torch.no_grad()
+    def _regressed(self, batch: Batch) -> Tensor:
+        """The regressed faces that the network sees in training, (N, 3, S, S)."""
+        regressed = self.regression(batch.faces, batch.targets)
+        if self.settings.hidden == 0:
+            return regressed
+        hidden = torch.rand(len(regressed), 1, 1, 1, device=regressed.device) < self.settings.hidden
+        return torch.where(hidden, batch.faces, regressed)
+
+    @torch.no_grad()
     def fit(self, data: TrainingFaces) -> None:
         """Solve the regression towards every expression that somebody shows besides another."""
         data.check_partners(self.partners)
@@ -425,7 +440,7 @@ class RegGAN(Translator):
         """Tell real faces from refined ones, and read the expression off the real."""
         s = self.settings
         with torch.no_grad():
-            result = self._refined(batch.faces, batch.targets)
+            result, _ = self.network(self._regressed(batch), batch.faces, batch.targets, batch.faces)
         adversarial, attribute = losses.patch_critic_loss(
             self._judge,
             (batch.faces, batch.conditions),
@@ -444,7 +459,7 @@ class RegGAN(Translator):
             penalty = losses.patch_r1_penalty(self.critic, (seen, batch.conditions), s.fine_weight)
         else:
             with torch.no_grad():
-                result = self._refined(batch.faces, batch.targets)
+                result, _ = self.network(self._regressed(batch), batch.faces, batch.targets, batch.faces)
             penalty = losses.gradient_penalty(
                 lambda faces: self.critic(faces, batch.conditions).patches, batch.faces, result
             )
@@ -454,9 +469,7 @@ class RegGAN(Translator):
         """Look real, show the target, and be near to the paired picture and to the source."""
         s = self.settings
         assert batch.partners is not None
-        with torch.no_grad():
-            regressed = self.regression(batch.faces, batch.targets)
-        result, retouched = self.network(regressed, batch.faces, batch.targets, batch.faces)
+        result, retouched = self.network(self._regressed(batch), batch.faces, batch.targets, batch.faces)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
             self._judge, (result, batch.targets), kind=s.adversarial, fine_weight=s.fine_weight
@@ -469,5 +482,4 @@ class RegGAN(Translator):
             terms |= losses.retouching(retouched.flow, retouched.mask)
             loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
             loss = loss + s.mask_smoothness_weight * terms["mask_smoothness"]
-        terms["regression_pair"] = F.l1_loss(regressed, batch.partners)
         return loss, terms
