@@ -165,6 +165,20 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
     torch.testing.assert_close(loss, expected)
 
 
+@pytest.mark.parametrize("sees", ["source", "regression"])
+def test_where_faces_change_is_read_off_what_the_network_sees(sees):
+    translator = build("reggan", settings=replace(RegGAN.configurations["compact"], size=32, sees=sees))
+    faces, condition = make_batch().faces, make_batch().targets
+    regressed = [faces, faces.flip(3), (faces + 0.5).clamp(-1, 1)]
+    with torch.inference_mode():
+        made = [translator.network(r, faces, condition, faces)[1] for r in regressed]
+    assert made[0] is not None
+    for one in made[1:]:
+        assert one is not None
+        assert torch.equal(one.mask, made[0].mask) == (sees == "source")
+        assert not torch.allclose(one.faces, made[0].faces)
+
+
 def test_a_closed_gate_gives_the_source():
     translator, batch = build("reggan"), make_batch()
     torch.nn.init.zeros_(translator.network.change.mask.weight)
