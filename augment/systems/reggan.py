@@ -40,6 +40,7 @@ from augment.networks import (
     UpStage,
     augment_for_critic,
     enlarged,
+    enlarged_along,
     tile,
 )
 from emoaug import EmoaugError
@@ -311,7 +312,7 @@ class RefiningNetwork(nn.Module):
         taken = enlarged(torch.sigmoid(self.gate(x).float() + 1), source.shape[-1])
         # Regressed channel by channel, a grey face would get colours: what is taken is lighter or darker, hue stays.
         lighter = (regressed - source).mean(1, keepdim=True)
-        lit = detailed + enlarged(taken * lighter, detailed.shape[-1])
+        lit = detailed + enlarged_along(taken * lighter, source, detailed)
         retouched = self.change(lit, x, F.avg_pool2d(x, 2))
         return retouched.faces, retouched
 
