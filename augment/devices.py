@@ -80,6 +80,13 @@ def choose_precision(precision: Precision, device: str) -> Literal["32-true", "b
     return "bf16-mixed" if has_fast_bfloat16(device) else "32-true"
 
 
+def slow_precision(precision: Precision, device: str) -> str | None:
+    """What to tell somebody who asks for numbers that the device is slow with; None where it is not."""
+    if precision != "bf16-mixed" or has_fast_bfloat16(device):
+        return None
+    return "bf16-mixed is emulated on this machine, and several times slower than 32-true"
+
+
 def memory_format(network: nn.Module, device: str) -> torch.memory_format:
     """Channels last, where that is quicker: not on a CPU for networks whose weights outweigh their maps."""
     count = sum(parameter.numel() for parameter in network.parameters())

@@ -16,9 +16,9 @@ from augment.systems.base import Translator
 from emoaug import EmoaugError
 
 CHUNK = {"cpu": 16, "cuda": 128}
-"""Faces that go through the network together, by kind of device.
+"""Faces of up to 128 pixels that go through the network together, by kind of device; of larger ones there are fewer.
 
-Always as many, and each at the place that its row number gives it: the kernels that libraries choose, and with them
+Of one size always as many, and each at the place that its row number gives it: the kernels that libraries choose, and with them
 the last bits of a result, depend on the batch size, and the files must not. A core is as quick with 16 as with more;
 a GPU would spend its time on beginning kernels.
 """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from augment.devices import choose_device, slow_precision
 from augment.engines import EngineSettings, open_engine
 from augment.runs import read_run
 from emoaug import EmoaugError
@@ -44,6 +46,9 @@ def run(options: Options) -> None:
         test = open_dataset(options.test, DatasetOptions(labels=options.test_labels, subject_pattern=pattern))
     elif options.test_labels:
         raise EmoaugError("--test-labels renames expressions of the folder that --test names; there is none")
+    slow = slow_precision(options.settings.classifier.precision, choose_device(options.settings.training.device))
+    if slow and options.engine.engine == "local":
+        print(f"{slow} (--classifier.precision)", file=sys.stderr)
     with open_engine(options.engine, options.settings.training.device) as engine:
         trials = run_gain(faces, options.out, options.settings, test, engine)
     print(write_report(faces, trials, options.out, options.settings))

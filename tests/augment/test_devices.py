@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from augment.devices import choose_device, choose_precision, compile_options, memory_format, seed_from, upload
+from augment.devices import (
+    choose_device,
+    choose_precision,
+    compile_options,
+    memory_format,
+    seed_from,
+    slow_precision,
+    upload,
+)
 from emoaug import EmoaugError
 
 
@@ -53,3 +61,12 @@ def test_compiling_without_a_compiler_is_an_error_that_says_what_to_do(monkeypat
     assert compile_options("cuda")["mode"] == "reduce-overhead"
     (tmp_path / "g++").touch(0o755)
     assert compile_options("cpu")["mode"] == "default"
+
+
+@pytest.mark.parametrize("native", [{}, {"avx512_bf16": True}, {"amx_bf16": True}])
+def test_bf16_that_is_emulated_is_told_of(monkeypatch, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: native)
+    told = slow_precision("bf16-mixed", "cpu")
+    assert (told is None) == bool(native)
+    assert slow_precision("32-true", "cpu") is None
+    assert choose_precision("auto", "cpu") == ("bf16-mixed" if native else "32-true")
