@@ -18,9 +18,9 @@ from emoaug import EmoaugError
 CHUNK = {"cpu": 16, "cuda": 128}
 """Faces of up to 128 pixels that go through the network together, by kind of device; of larger ones there are fewer.
 
-Of one size always as many, and each at the place that its row number gives it: the kernels that libraries choose, and with them
-the last bits of a result, depend on the batch size, and the files must not. A core is as quick with 16 as with more;
-a GPU would spend its time on beginning kernels.
+Of one size always as many, and each at the place that its row number gives it: the kernels that libraries choose, and
+with them the last bits of a result, depend on the batch size, and the files must not. A core is as quick with 16 as
+with more; a GPU would spend its time on beginning kernels.
 """
 
 _ONE_CHUNK = threading.Lock()
