@@ -253,7 +253,7 @@ def enlarged_along(maps: Tensor, faces: Tensor, detailed: Tensor) -> Tensor:
     maps, brightness = maps.float(), faces.float().mean(1, keepdim=True)
     means, mean = mean_around(maps, window), mean_around(brightness, window)
     variance = mean_around(brightness.square(), window) - mean.square()
-    # A tenth of the range, squared: fainter differences are texture, which the map is not to follow.
+    # Differences of brightness fainter than 0.1 are texture, which the map is not to follow.
     slope = (mean_around(brightness * maps, window) - mean * means) / (variance + 0.1**2)
     rest = means - slope * mean
     slope, rest = mean_around(slope, window), mean_around(rest, window)
