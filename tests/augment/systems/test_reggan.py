@@ -165,18 +165,17 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
     torch.testing.assert_close(loss, expected)
 
 
-@pytest.mark.parametrize("sees", ["source", "regression"])
-def test_where_faces_change_is_read_off_what_the_network_sees(sees):
-    translator = build("reggan", settings=replace(RegGAN.configurations["compact"], size=32, sees=sees))
-    faces, condition = make_batch().faces, make_batch().targets
-    regressed = [faces, faces.flip(3), (faces + 0.5).clamp(-1, 1)]
-    with torch.inference_mode():
-        made = [translator.network(r, faces, condition, faces)[1] for r in regressed]
-    assert made[0] is not None
-    for one in made[1:]:
-        assert one is not None
-        assert torch.equal(one.mask, made[0].mask) == (sees == "source")
-        assert not torch.allclose(one.faces, made[0].faces)
+@pytest.mark.parametrize("hidden", [0.0, 0.3, 1.0])
+def test_the_regression_is_hidden_from_that_share_of_training_faces(hidden):
+    translator = build("reggan", settings=replace(RegGAN.configurations["compact"], size=32, hidden=hidden))
+    torch.nn.init.normal_(translator.regression.weights)
+    batch = make_batch(n=400)
+    seen = translator._regressed(batch)
+    source, regressed = (
+        (seen == faces).flatten(1).all(1) for faces in (batch.faces, translator.regression(batch.faces, batch.targets))
+    )
+    assert (source ^ regressed).all()
+    assert abs(source.float().mean() - hidden) < 4 * (hidden * (1 - hidden) / 400) ** 0.5 + 1e-6
 
 
 def test_a_closed_gate_gives_the_source():
@@ -190,7 +189,9 @@ def test_a_closed_gate_gives_the_source():
         torch.testing.assert_close(translator.translate(batch.faces, batch.targets), batch.faces)
 
 
-@pytest.mark.parametrize("changed", [{"receptive_field": 2}, {"ridge_penalty": 0.0}, {"size": 40}, {"pair_blur": 0}])
+@pytest.mark.parametrize(
+    "changed", [{"receptive_field": 2}, {"ridge_penalty": 0.0}, {"size": 40}, {"pair_blur": 0}, {"hidden": 1.5}]
+)
 def test_impossible_settings_are_named(changed):
     with pytest.raises(EmoaugError, match=f"{next(iter(changed))} is {next(iter(changed.values()))}"):
         replace(RegGAN.configurations["compact"], **changed)
