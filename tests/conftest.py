@@ -11,4 +11,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what is slow: a long test that comes last keeps one process, while the others have nothing to do."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=minutes, reverse=True)
+
+
+def minutes(item: pytest.Item) -> float:
+    """About how long a test takes: what its mark says, `slow(minutes=4)`, or a little, or nothing to speak of."""
+    slow = item.get_closest_marker("slow")
+    return 0 if slow is None else slow.kwargs.get("minutes", 0.2)

@@ -48,7 +48,7 @@ def test_what_is_missing_doubled_cut_short_or_different_is_found(whole, tmp_path
     assert differences(whole, tmp_path / "killed") == [found]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=4)
 def test_commands_that_are_killed_and_begun_again_end_with_the_same_files(tmp_path, capsys):
     output = tmp_path / "kills.json"
     code = main(["--kills", "6", "--commands", "simulate", "train", "generate", "--output", str(output)])

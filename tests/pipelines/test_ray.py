@@ -18,7 +18,7 @@ import pytest
 TESTS = Path(__file__).with_name("ray_cluster.py")
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_work_on_a_cluster_of_two_machines():
     pytest.importorskip("ray", reason='needs pip install "ray>=2.40"')
     for _ in range(3):

@@ -23,7 +23,7 @@ MODEL = Path(os.environ.get("EMOAUG_MODELS", ROOT / "../shared/models")) / "face
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.slow,
+    pytest.mark.slow(minutes=10),
     pytest.mark.skipif(not (DATA / "london").exists(), reason=f"no london in {DATA}; see EMOAUG_TEST_DATA"),
     pytest.mark.skipif(not MODEL.exists(), reason=f"no {MODEL}; EMOAUG_MODELS names the folder with model files"),
 ]
