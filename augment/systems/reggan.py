@@ -80,7 +80,8 @@ class RegGANSettings:
     hidden: float = 0.5
     """Share of training faces whose regression is hidden from it, which then sees the source twice. A regression shows
     mouths where they are on average, and a network that always sees it paints there on turned heads too; one that
-    never does finds strangers' mouths less often (18 % of FER2013's faces were seen as asked, not 23)."""
+    never does finds strangers' mouths less often (18 % of FER2013's faces were seen as asked, not 23; a throwaway
+    script)."""
     output: Literal["composed", "added"] = "composed"
     """`added` is the regressed face plus what the network makes; `composed` is the source, lighter and darker where the
     regressed face is, whose pixels are then moved and painted over."""
