@@ -36,15 +36,7 @@ from augment.generation_work import Job
 from augment.pictures import write_bytes
 from augment.plans import check_plan, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
-from augment.runs import (
-    Hold,
-    clear_up,
-    finished_result,
-    locked,
-    read_run,
-    remove_temporary_files,
-    write_run,
-)
+from augment.runs import Hold, clear_up, finished_result, locked, read_run, remove_temporary_files, write_run
 from augment.systems.base import LARGEST_DETAIL, Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
