@@ -86,7 +86,7 @@ class ExpressionBatch(ExpressionTransform):
             unit = source.float() / 255 if source.dtype == torch.uint8 else source.float() * deviation + mean
             self._check_range(unit)
             frame = middle_square(*unit.shape[-2:])
-            made = self._changed(unit, frame, change.conditions, seed)
+            made = self._system.change(unit, frame, change.conditions, self.precision, seed)
             usable = change.changed & made.isfinite().flatten(1).all(1)
             made = made.mul(255).round() if source.dtype == torch.uint8 else (made - mean) / deviation
             made = torch.where(usable.view(-1, 1, 1, 1), made.nan_to_num().to(source.dtype), source)

@@ -127,7 +127,8 @@ class RandomExpression(ExpressionTransform):
                 frame = find_face(picture.expand(-1, 3, -1, -1))
             if frame is None:
                 return None
-            made = self._changed(picture, frame, params["conditions"].to(picture.device), params["sample_seed"])
+            conditions = params["conditions"].to(picture.device)
+            made = self._system.change(picture, frame, conditions, self.precision, params["sample_seed"])
             if not bool(made.isfinite().all()):
                 raise EmoaugError(
                     f"{self._system.name} made a picture with undefined values; "

@@ -19,9 +19,10 @@ from augment.checkpoints import (
     written_by,
 )
 from augment.devices import Precision, choose_precision
+from augment.face_frames import Aligned, Square
 from augment.intensities import are_intensities
 from augment.systems import get_system
-from augment.systems.base import Translator, retouches
+from augment.systems.base import LARGEST_DETAIL, Translator, retouches
 from emoaug import EmoaugError
 
 _LOADED: dict[tuple[str, str, torch.device], Translator] = {}
@@ -145,6 +146,34 @@ class SharedTranslator:
         # Out of inference mode, because autograd refuses to keep what was made within.
         with torch.no_grad():
             return (made.float() * 0.5 + 0.5).clamp(0, 1)
+
+    def change(
+        self,
+        pictures: Tensor,
+        frame: Square | Aligned,
+        conditions: Tensor,
+        precision: Precision = "auto",
+        sample_seed: int | None = None,
+    ) -> Tensor:
+        """Change the faces of pictures, and leave what is around them; see `make`.
+
+        Args:
+            pictures: (N, 1 or 3, H, W) float32 in [0, 1].
+            frame: where the face is.
+
+        Returns:
+            Pictures of the same shape; the network's NaN stay NaN.
+        """
+        colour = pictures.expand(-1, 3, -1, -1)
+        size = self.size
+        if self.keeps_detail and sample_seed is None:
+            size = max(size, min(frame.side, LARGEST_DETAIL))
+        seen = frame.cut(colour, size)
+        made = self.make(seen, conditions, precision, sample_seed)
+        # A grey picture stays grey, whatever colours a system paints; what undoing a normalisation rounds is no colour.
+        grey = ((colour - colour[:, :1]).abs() < 1e-3).flatten(1).all(1).view(-1, 1, 1, 1)
+        made = torch.where(grey, made.mean(1, keepdim=True), made)
+        return frame.put_back(colour, seen, made)[:, : pictures.shape[1]]
 
 
 # The processor's abilities are asked for once, not for every face.

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from emoaug import EmoaugError, __version__
 
 COMMANDS = {
+    "preview": "a first look: your photographs with every expression that weights know",
     "audit": "what is in a dataset: counts, unreadable files, duplicates, duplicates across splits",
     "align": "find, turn and crop the faces of a dataset",
     "simulate": "make a dataset of rendered faces with exact labels",

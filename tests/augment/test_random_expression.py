@@ -119,7 +119,7 @@ def test_above_the_largest_size_in_full_detail_a_face_is_reduced_and_put_back(mo
     system, sides = small_lssl(), []
     plain = system.translate
     system.translate = lambda faces, condition: (sides.append(faces.shape[-1]), plain(faces, condition))[1]
-    monkeypatch.setattr("augment.expression_transform.LARGEST_DETAIL", 80)
+    monkeypatch.setattr("augment.shared_translator.LARGEST_DETAIL", 80)
     for size in (24, 64, 80, 120):
         picture, _ = always(system)(tensor_face(size=size), 0)
         assert picture.shape == (3, size, size)

@@ -56,7 +56,7 @@ def test_every_command_has_help(name, capsys):
 
 def test_version_and_unknown_commands(capsys):
     assert run(capsys, "--version")[1].strip() == __version__
-    assert "there are audit" in mistake(capsys, "augment")
+    assert "there are preview, audit" in mistake(capsys, "augment")
     assert "did you mean align? there are" in mistake(capsys, "aling")
 
 

@@ -1,0 +1,111 @@
+"""`emoaug preview`: a first look at what weights make of photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from augment.landmarker import FaceLandmarker
+from augment.listings import find_pictures
+from augment.pictures import contact_sheet, encode_png, write_bytes
+from augment.preview import asked_of, read_photograph
+from augment.shared_translator import SharedTranslator
+from emoaug import EmoaugError
+from pipelines.arms import words
+
+
+@dataclass(frozen=True)
+class Options:
+    """Show photographs beside what a trained system, or the weights of the package, make of them.
+
+    Takes photographs as they are: the largest face of each is found, changed and put back.
+    """
+
+    photographs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Pictures, or folders of pictures."""
+    out: Path = Path("preview.png")
+    """Sheet to write, a PNG: a row a photograph, a column an expression."""
+    weights: Path = Path("default")
+    """Run folder of `emoaug train`, or its checkpoint; or `default`, the weights that come with the package."""
+    targets: tuple[str, ...] = ()
+    """Expressions, or blends such as happy+surprise; by default all that the weights know."""
+    strength: float = 1.0
+    """Share of the expression, above 0 to 1; the rest is neutral."""
+    count: int = 8
+    """Most pictures of a folder; where it has more, they are drawn at random."""
+    find_face: bool = True
+    """Search each picture for its largest face. Without, the largest square in the middle is the face, as in a dataset
+    of cropped faces."""
+    side: int = 224
+    """Side of each picture in the sheet, pixels."""
+    pictures: Path | None = None
+    """Folder in which to write every changed photograph as well, in full size."""
+
+
+def run(options: Options) -> None:
+    """Change, draw, and say where to look."""
+    for name, least in (("count", 1), ("side", 32)):
+        if getattr(options, name) < least:
+            raise EmoaugError(f"{name} is {getattr(options, name)}; it is {least} or more")
+    if options.out.suffix.lower() != ".png" or options.out.is_dir():
+        raise EmoaugError(f"--out {options.out}: the sheet is a PNG; name a file such as preview.png")
+    paths = _listed(options)
+    system = SharedTranslator(options.weights)
+    asked = asked_of(system, words(options.targets), options.strength)
+    landmarker = FaceLandmarker() if options.find_face else None
+    rows, names, without = [], [], []
+    for path in tqdm(paths, desc="photographs", unit="picture"):
+        try:
+            photograph = read_photograph(path, landmarker)
+        except EmoaugError as error:
+            without.append(str(error))
+            continue
+        if photograph is None:
+            without.append(f"{path}: no face found")
+            continue
+        rows.append([photograph.shown(photograph.picture, options.side)])
+        names.append(path.name)
+        for target, condition in asked.items():
+            made = photograph.changed(system, condition)
+            rows[-1].append(photograph.shown(made, options.side))
+            if options.pictures is not None:
+                _write(options.pictures / f"{path.stem}-{target}.png", made)
+    for reason in without:
+        print(f"left out: {reason}")
+    if not rows:
+        raise EmoaugError(
+            "no photograph has a face that was found; where they are cropped faces already, say --no-find-face"
+        )
+    write_bytes(options.out, encode_png(contact_sheet(rows, names, ["source", *asked])))
+    print(f"look: {options.out}")
+
+
+def _listed(options: Options) -> list[Path]:
+    """The pictures that were named, and some of each folder that was."""
+    paths: list[Path] = []
+    for given in options.photographs:
+        if not given.exists():
+            raise EmoaugError(f"{given} does not exist; name pictures, or folders of pictures")
+        if not given.is_dir():
+            paths.append(given)
+            continue
+        found = find_pictures(given).names
+        if not found:
+            raise EmoaugError(f"{given} has no pictures")
+        some = np.random.default_rng(0).permutation(len(found))[: options.count]
+        paths += [given / found[i] for i in sorted(some)]
+    if not paths:
+        raise EmoaugError("name a photograph, several, or a folder of them: emoaug preview anna.jpg")
+    return paths
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    """Write a changed photograph, over nothing that is there."""
+    if path.exists():
+        raise EmoaugError(f"{path} exists already; choose another folder for the pictures")
+    write_bytes(path, encode_png(picture))

@@ -1,0 +1,73 @@
+"""`emoaug preview` on drawn photographs, with the weights of the package."""
+
+import cv2
+import numpy as np
+import pytest
+
+from augment.pictures import encode_png, read_picture
+from pipelines.cli import main
+from tests.augment.drawn_face import draw_face, model_path
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOAUG_MODELS", str(model_path().parent))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "album").mkdir()
+    for number in range(3):
+        picture = np.full((300, 420, 3), 90, np.uint8)
+        picture[30:286, 100:356] = draw_face(skin=150 + 30 * number)
+        (tmp_path / "album" / f"{number}.png").write_bytes(encode_png(picture))
+    return tmp_path / "album"
+
+
+def test_a_sheet_and_the_photographs(album, capsys):
+    (album / "wall.png").write_bytes(encode_png(np.full((80, 80, 3), 90, np.uint8)))
+    (album / "broken.png").write_bytes(b"no picture")
+    command = ["preview", str(album), "--targets", "happy,surprise", "--side", "128", "--pictures", "changed"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "left out: " in said
+    assert "wall.png: no face found" in said
+    assert "broken.png: " in said
+    sheet = read_picture(album.parent / "preview.png")
+    assert 3 * 128 < sheet.shape[0] < 3 * 128 + 60
+    assert 3 * 128 < sheet.shape[1] < 3 * 128 + 120
+    made = {path.name for path in (album.parent / "changed").iterdir()}
+    assert made == {f"{number}-{name}.png" for number in range(3) for name in ("happy", "surprise")}
+    source, smiling = read_picture(album / "1.png"), read_picture(album.parent / "changed" / "1-happy.png")
+    assert smiling.shape == source.shape
+    assert np.array_equal(smiling[:, :40], source[:, :40])
+    assert (cv2.absdiff(smiling, source) > 20).any()
+    assert main(command) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_of_a_large_folder_some_are_drawn_always_the_same(album, capsys):
+    sheets = []
+    for count in (1, 1, 3):
+        assert main(["preview", str(album), "--count", str(count), "--targets", "sad"]) == 0
+        sheets.append(read_picture(album.parent / "preview.png"))
+    assert np.array_equal(sheets[0], sheets[1])
+    assert sheets[2].shape[0] > 2 * sheets[0].shape[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["none.jpg"], "does not exist"),
+        (["wall.png"], "say --no-find-face"),
+        (["empty"], "has no pictures"),
+        (["wall.png", "--out", "sheet.jpg"], "the sheet is a PNG"),
+        (["wall.png", "--count", "0"], "count is 0"),
+        (["wall.png", "--targets", "bored"], "they know neutral, happy"),
+        (["wall.png", "--weights", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, said, album, capsys):
+    (album.parent / "wall.png").write_bytes(encode_png(np.full((80, 80, 3), 90, np.uint8)))
+    (album.parent / "empty").mkdir()
+    assert main(["preview", *arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert said in lines[-1]
+    assert lines[-1].startswith("emoaug: ")
