@@ -20,6 +20,7 @@ COMMANDS = (
     "systems",
     "align faces aligned --size 32 --crop none --workers 2",
     f"train --data faces --out lssl {SHORT} --set {SMALL}",
+    "preview faces --weights lssl --no-find-face --out look.png",
     "generate --data faces --weights lssl --out bigger --device cpu",
     "verify bigger",
     f"refine --simulated rendered --real faces --out refined {SHORT}",
