@@ -31,6 +31,8 @@ COMMANDS = (
 
 def without_network(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "EMOAUG_MODELS": str(model_path().parent)}
+    # Where no variable has it, PyTorch asks the system for the user's name, which asks a daemon of this machine.
+    environment |= {"LOGNAME": "somebody"}
     return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
 
 
