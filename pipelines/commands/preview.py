@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -57,9 +58,14 @@ def run(options: Options) -> None:
     paths = _listed(options)
     system = SharedTranslator(options.weights)
     asked = asked_of(system, words(options.targets), options.strength)
+    stems = _stems(paths)
+    if options.pictures is not None:
+        there = [p for stem in stems for name in asked if (p := options.pictures / f"{stem}-{name}.png").exists()]
+        if there:
+            raise EmoaugError(f"{there[0]} exists already; choose another folder for the pictures")
     landmarker = FaceLandmarker() if options.find_face else None
     rows, names, without = [], [], []
-    for path in tqdm(paths, desc="photographs", unit="picture"):
+    for path, stem in zip(tqdm(paths, desc="photographs", unit="picture"), stems, strict=True):
         try:
             photograph = read_photograph(path, landmarker)
         except EmoaugError as error:
@@ -74,7 +80,7 @@ def run(options: Options) -> None:
             made = photograph.changed(system, condition)
             rows[-1].append(photograph.shown(made, options.side))
             if options.pictures is not None:
-                _write(options.pictures / f"{path.stem}-{target}.png", made)
+                write_bytes(options.pictures / f"{stem}-{target}.png", encode_png(made))
     for reason in without:
         print(f"left out: {reason}")
     if not rows:
@@ -104,8 +110,11 @@ def _listed(options: Options) -> list[Path]:
     return paths
 
 
-def _write(path: Path, picture: np.ndarray) -> None:
-    """Write a changed photograph, over nothing that is there."""
-    if path.exists():
-        raise EmoaugError(f"{path} exists already; choose another folder for the pictures")
-    write_bytes(path, encode_png(picture))
+def _stems(paths: list[Path]) -> list[str]:
+    """What files made of each picture begin with: its name, and a number where another has the same."""
+    seen: Counter[str] = Counter()
+    stems = []
+    for path in paths:
+        seen[path.stem] += 1
+        stems.append(path.stem if seen[path.stem] == 1 else f"{path.stem}-{seen[path.stem]}")
+    return stems

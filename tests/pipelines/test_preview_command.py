@@ -43,6 +43,20 @@ def test_a_sheet_and_the_photographs(album, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_photographs_of_one_name_and_what_is_there_already(album, capsys):
+    (album.parent / "other").mkdir()
+    (album.parent / "other" / "1.png").write_bytes((album / "1.png").read_bytes())
+    command = ["preview", "album/1.png", "other/1.png", "--targets", "sad", "--pictures", "changed"]
+    assert main(command) == 0
+    made = {path.name: path.read_bytes() for path in (album.parent / "changed").iterdir()}
+    assert sorted(made) == ["1-2-sad.png", "1-sad.png"]
+    assert len(set(made.values())) == 1
+    (album.parent / "changed" / "1-sad.png").unlink()
+    assert main(command) == 2
+    assert "1-2-sad.png exists already" in capsys.readouterr().err
+    assert not (album.parent / "changed" / "1-sad.png").exists()
+
+
 def test_of_a_large_folder_some_are_drawn_always_the_same(album, capsys):
     sheets = []
     for count in (1, 1, 3):
