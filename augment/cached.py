@@ -199,6 +199,8 @@ def _make(work: _Work, identity: dict[str, Any], workers: int) -> None:
         if run is None:
             run = {"identity": identity, "copies": 0, "sources": dict(work.sources())}
             write_run(folder, KIND, run)
+        # Another process may have begun one since this one looked.
+        check_same_run(folder, run, identity)
         # Before anything is added: copies of two states of a dataset must not mix.
         work.check_sources(run)
         remove_temporary_files(folder)

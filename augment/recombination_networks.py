@@ -129,14 +129,19 @@ class ExpressionCodes(nn.Module):
     @torch.no_grad()
     def _directions(self) -> Tensor:
         with torch.inference_mode(False), torch.autocast(self.means.device.type, enabled=False):
-            spread = self.means - self.means.mean(0)
+            # An expression that nobody showed has no mean, and no direction leads to it.
+            known = self.known.float()[:, None]
+            spread = known * (self.means - (known * self.means).sum(0) / known.sum().clamp_min(1))
             # What differs by less than rounding is no direction: means less their own mean leave one such.
             return torch.linalg.pinv(spread, rtol=1e-4) @ spread
 
     def move(self, codes: Tensor, conditions: Tensor) -> Tensor:
-        """Move codes (N, L) to the means of conditions (N, K) along the directions in which means differ, no other."""
+        """Move codes (N, L) to the means of conditions (N, K) along the directions in which means differ, no other.
+
+        As far as conditions ask for an expression that nobody showed, codes stay.
+        """
         with torch.autocast(codes.device.type, enabled=False):
             codes, conditions = codes.float(), conditions.float()
             along = self._directions() if self._along is None else self._along
-            target = conditions / conditions.sum(1, keepdim=True).clamp_min(1e-6) @ self.means
-            return codes + (target - codes) @ along
+            share = conditions / conditions.sum(1, keepdim=True).clamp_min(1e-6) * self.known
+            return codes + (share @ self.means - share.sum(1, keepdim=True) * codes) @ along

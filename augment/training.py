@@ -224,8 +224,6 @@ class Trainer:
             self.fabric.backward(loss)
         if self.share is not None:
             average_gradients(parameters)
-        if phase.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, phase.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.terms.update({k: v.detach().clone() for k, v in logged.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -333,9 +334,12 @@ def check_apart(also: FaceTable, faces: FaceTable) -> None:
 
 
 def data_hash(faces: FaceTable) -> str:
-    """A hash of what is trained on: every picture's content with its label."""
-    rows = (f"{faces.sha256(i)} {label}" for i, label in enumerate(faces.table.label))
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    """A hash of what is trained on: every picture's content with its label, who it shows, and its landmarks."""
+    known = zip(faces.table.label, faces.table.subject, strict=True)
+    rows = (f"{faces.sha256(i)} {json.dumps([str(value) for value in row])}" for i, row in enumerate(known))
+    digest = hashlib.sha256("\n".join(rows).encode())
+    digest.update(landmarks_of(faces).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def check_partners(faces: FaceTable, partners: Partners, measured: bool = False) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,15 @@ import torch
 from tqdm import tqdm
 
 from augment.checkpoints import load_translator, read_config
-from augment.devices import Machines, explained_memory, make_fabric, seed_from
+from augment.devices import (
+    Machines,
+    Precision,
+    choose_device,
+    choose_precision,
+    explained_memory,
+    make_fabric,
+    seed_from,
+)
 from augment.folders import FaceTable
 from augment.initial import begin_with
 from augment.intensities import IntensityScale
@@ -227,6 +235,7 @@ def run_training(
         raise EmoaugError(
             f"a batch of {settings.batch_size} faces cannot be shared by {ranks} devices; make --batch-size a multiple"
         )
+    settings = replace(settings, precision=_precision(out, settings, restart))
     identity = identity | {
         # Where and how often to look and save does not change what is trained.
         "training": {k: v for k, v in asdict(settings).items() if k not in ("sample_every", "save_every", "device")},
@@ -253,6 +262,19 @@ def run_training(
         if decided(fabric, begin):
             _train(fabric, out, identity, settings, prepare, extra, holds[0] if holds else None, compiled)
     return out / "checkpoint"
+
+
+def _precision(out: Path, settings: TrainingSettings, restart: bool) -> Precision:
+    """What a run computes with: left to us, what it began with, lest it change where a run is taken to another device.
+
+    Else what suits the device.
+    """
+    run = None if restart else read_run(out, KIND, RUN_FILE)
+    if settings.precision == "auto" and run is not None:
+        # What is damaged is found when the run is compared.
+        with suppress(KeyError, TypeError):
+            return run["identity"]["training"]["precision"]
+    return choose_precision(settings.precision, choose_device(settings.device))
 
 
 def _train(

@@ -161,7 +161,7 @@ def _trained(
     seed: int,
     settings: GainSettings,
 ) -> Classifier:
-    """A classifier trained in an arm's recipe, which sees no synthetic face more often than a real one."""
+    """A classifier trained in an arm's recipe; once it sees real faces, it sees no synthetic one more often."""
     own = settings.classifier
     part = 0.0 if extra is None else len(extra[1]) / (len(extra[1]) + len(labels))
     return train_classifier(

@@ -96,8 +96,6 @@ class Phase:
     """Multiplies the run's learning rate."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Adam's running averages."""
-    clip_norm: float | None = None
-    """Largest gradient norm, or None for no limit."""
 
 
 @dataclass(frozen=True)

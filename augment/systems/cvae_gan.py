@@ -414,7 +414,8 @@ class CVAEGAN(Translator):
         """Keep codes normal, rebuild faces, and match means of features; no log D term.
 
         Every term is divided by the number of pixel values. `change` and `attribute`, how far translations are from
-        their sources and how far the classifier is from calling them by their targets, are for the log alone.
+        their sources and how far the classifier is from calling them (without `translated_too`, faces made from noise)
+        by their targets, are for the log alone.
         """
         s, n = self.settings, len(batch.faces)
         values = batch.faces[0].numel()

@@ -349,9 +349,13 @@ class IPGAN(Translator):
 
     def recognition_loss(self, logits: Tensor, subjects: Tensor) -> Tensor:
         """Cross-entropy of who faces are (N, most_people), subjects (N,), -1 where unknown; those do not count."""
+        return losses.mean_of_counted(-self._recognised(logits, subjects), subjects >= 0)
+
+    def _recognised(self, logits: Tensor, subjects: Tensor) -> Tensor:
+        """Log probability of each face's person, (N,), among as many as the training data have."""
         nobody = torch.arange(logits.shape[1], device=logits.device) >= self.people
-        each = F.cross_entropy(logits.float().masked_fill(nobody, -1e4), subjects.clamp_min(0), reduction="none")
-        return losses.mean_of_counted(each, subjects >= 0)
+        known = logits.float().masked_fill(nobody, -1e4).log_softmax(1)
+        return known.gather(1, subjects.clamp_min(0)[:, None])[:, 0]
 
     def judge_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Tell real attribute faces from recombined ones, and people from one another."""
@@ -381,7 +385,7 @@ class IPGAN(Translator):
         subjects, *_ = _asked_for(batch)
 
         def judge(faces: Tensor) -> Tensor:
-            named = self.classifier(faces).logits.log_softmax(1).gather(1, subjects.clamp_min(0)[:, None])[:, 0]
+            named = self._recognised(self.classifier(faces).logits, subjects)
             # One sign for each face, drawn evenly: on average the penalty is the sum of the two squared gradients.
             sign = drawn(partial(torch.randint, 0, 2), named.shape, device=named.device) * 2 - 1
             opinion = self._opinion(faces, batch.conditions)

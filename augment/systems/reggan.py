@@ -409,7 +409,8 @@ class RegGAN(Translator):
     def fit(self, data: TrainingFaces) -> None:
         """Solve the regression towards every expression that somebody shows besides another."""
         data.check_partners(self.partners)
-        s, generator = self.settings, torch.Generator().manual_seed(0)
+        # Of its own, whose draws do not depend on the device, and yet the run's.
+        s, generator = self.settings, torch.Generator().manual_seed(torch.initial_seed())
         for label in range(len(self.condition_names)):
             rows, partners = data.pairs.towards(label, s.most_pairs)
             if not len(rows):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from augment import cached
 from augment.augmented_dataset import seeded
 from augment.cached import CachedExpressions
 from augment.devices import seed_from
@@ -73,6 +74,22 @@ def test_what_was_stopped_is_taken_up_and_ends_the_same(faces, tiny, tmp_path):
     CachedExpressions(faces, tiny, copies=2, folder=tmp_path / "parts", workers=1)
     assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
     assert kept.stat().st_mtime_ns == when
+
+
+def test_a_folder_that_another_process_filled_meanwhile_with_others_is_refused(faces, tiny, tmp_path, monkeypatch):
+    folder, looked = tmp_path / "cache", cached._finished
+
+    def looked_and_then(*arguments):
+        done = looked(*arguments)
+        monkeypatch.setattr(cached, "_finished", looked)
+        CachedExpressions(faces, tiny, copies=1, folder=folder, seed=0)
+        return done
+
+    monkeypatch.setattr(cached, "_finished", looked_and_then)
+    with pytest.raises(EmoaugError, match=r"another run, which differs in seed"):
+        CachedExpressions(faces, tiny, copies=2, folder=folder, seed=1)
+    CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "undisturbed", seed=0)
+    assert contents(folder) == contents(tmp_path / "undisturbed")
 
 
 def _make_and_die(faces, folder):

@@ -36,6 +36,19 @@ def test_a_moved_code_has_the_mean_asked_for_where_means_differ_and_stays_itself
     np.testing.assert_allclose(moved @ rest, codes.numpy() @ rest, atol=1e-5)
 
 
+def test_an_expression_that_nobody_showed_has_no_direction_and_moves_nothing():
+    g = torch.Generator().manual_seed(0)
+    expressions = ExpressionCodes(3, 8, 0.9)
+    expressions.learn(1 + torch.randn(2, 8, generator=g), torch.eye(3)[:2])
+    codes = torch.randn(3, 8, generator=g)
+    moved = expressions.move(codes, torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.5, 0.0, 0.5]]))
+    difference = expressions.means[1] - expressions.means[0]
+    base = difference / difference.norm()
+    torch.testing.assert_close(moved[0], codes[0] + (expressions.means[1] - codes[0]) @ base * base)
+    assert torch.equal(moved[1], codes[1])
+    torch.testing.assert_close(moved[2], codes[2] + 0.5 * (expressions.means[0] - codes[2]) @ base * base)
+
+
 def test_codes_stay_while_no_expression_is_known():
     codes = torch.randn(2, 8)
     assert torch.equal(ExpressionCodes(3, 8, 0.9).move(codes, torch.eye(3)[:2]), codes)

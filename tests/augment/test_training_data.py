@@ -1,9 +1,12 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from augment.action_units import BLENDSHAPE_NAMES
+from augment.faces import FaceMeasures, write_measures
 from augment.training_data import TrainingFaces, data_hash, load_training_faces, side_by_side, vary
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
@@ -219,12 +222,21 @@ def test_partners_of_measured_faces_are_other_pictures_of_the_person_whatever_th
         measured_faces(3, [0, 1, -1]).batch(torch.Generator(), 4, 0.0, "same subject")
 
 
-def test_a_hash_of_training_faces_is_of_pictures_and_labels_and_not_of_names(tmp_path):
-    faces = draw_dataset(tmp_path)
-    renamed = replace(faces, table=faces.table.assign(subject=None))
-    relabelled = replace(faces, table=faces.table.assign(label="happy"))
-    assert data_hash(renamed) == data_hash(faces)
-    assert len({data_hash(f) for f in (faces, relabelled, faces.select(np.arange(11)))}) == 3
+def test_a_hash_of_training_faces_is_of_all_that_is_learnt_from_them_and_not_of_the_names_of_files(tmp_path):
+    faces = draw_dataset(tmp_path / "faces", landmarks=False)
+    shutil.copytree(tmp_path / "faces", tmp_path / "copy")
+    shutil.copy(tmp_path / "copy" / faces.table.file_name[0], tmp_path / "copy" / "another.png")
+    moved = faces.table.assign(file_name=["another.png", *faces.table.file_name[1:]])
+    assert data_hash(replace(faces, root=tmp_path / "copy", table=moved)) == data_hash(faces)
+    others = [replace(faces, table=faces.table.assign(**{column: "happy"})) for column in ("label", "subject")]
+    hashes = {data_hash(table) for table in (faces, *others, faces.select(np.arange(11)))}
+    still = np.zeros((len(faces), 52), np.float32)
+    for place in (0.1, 0.2):
+        points = np.full((len(faces), 478, 3), place, np.float32)
+        measures = FaceMeasures(points, still, np.array(BLENDSHAPE_NAMES), still[:, :3])
+        write_measures(faces.root, list(faces.table.file_name), measures)
+        hashes.add(data_hash(faces))
+    assert len(hashes) == 6
 
 
 def test_of_two_datasets_side_by_side_both_are_drawn_as_often_and_nobody_is_in_both():

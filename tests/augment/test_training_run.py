@@ -38,6 +38,24 @@ def test_a_finished_run_does_nothing_and_another_is_refused(faces, tmp_path, cap
     assert any(not torch.equal(first[n], w) for n, w in weights(tmp_path / "run").items())
 
 
+def test_a_run_stays_with_the_precision_that_it_began_with(faces, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, precision="auto", steps=1)
+    fast = {"now": False}
+    monkeypatch.setattr("augment.devices.has_fast_bfloat16", lambda device: fast["now"])
+    for name, begun in (("slow", "32-true"), ("quick", "bf16-mixed")):
+        fast["now"] = name == "quick"
+        checkpoint = train(faces, tmp_path / name, "lssl", SYSTEM, settings)
+        assert read_config(checkpoint)["extra"]["training"]["precision"] == begun
+        fast["now"] = not fast["now"]
+        before = weights(tmp_path / name)
+        train(faces, tmp_path / name, "lssl", SYSTEM, settings)
+        assert all(torch.equal(before[n], w) for n, w in weights(tmp_path / name).items())
+    with pytest.raises(EmoaugError, match=r"precision \(bf16-mixed, now 32-true\)"):
+        train(faces, tmp_path / "quick", "lssl", SYSTEM, replace(settings, precision="32-true"))
+    train(faces, tmp_path / "quick", "lssl", SYSTEM, settings, restart=True)
+    assert read_config(tmp_path / "quick")["extra"]["training"]["precision"] == "32-true"
+
+
 def test_a_folder_with_something_else_is_left_alone(faces, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(EmoaugError, match="holds no run of emoaug train"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from augment import losses
 from augment.systems.base import Progress
 from augment.systems.ip_gan import IPGAN
 from augment.training_data import TrainingFaces
@@ -233,6 +234,31 @@ def test_training_lowers_what_the_generator_minimises():
 def test_impossible_settings_are_named(changes, message):
     with pytest.raises(EmoaugError, match=message):
         replace(IPGAN.configurations["compact"], **changes)
+
+
+def test_the_penalty_is_on_average_the_squared_gradient_of_critic_and_of_classifier():
+    translator, batch = small(critic_augmentation=0.0), make_batch()
+    people = int(batch.subjects.max()) + 1
+    translator.people.fill_(people)
+
+    def real(faces):
+        opinion = translator.critic(faces, batch.conditions)
+        return opinion.patches.mean((1, 2, 3)) + translator.settings.fine_weight * opinion.fine.mean((1, 2, 3))
+
+    def named(faces):
+        # Among the people of the data alone.
+        logits = translator.classifier(faces).logits[:, :people]
+        return logits.log_softmax(1).gather(1, batch.subjects.clamp_min(0)[:, None])[:, 0] * (batch.subjects >= 0)
+
+    apart = losses.r1_penalty(real, batch.faces) + losses.r1_penalty(named, batch.faces)
+    torch.manual_seed(0)
+    drawn = torch.stack([translator.penalty_loss(batch, Progress(0, 10))[1]["penalty"].detach() for _ in range(60)])
+    assert drawn.mean().item() == pytest.approx(apart.item(), abs=4 * drawn.std().item() / 60**0.5 + 1e-4)
+    everybody = losses.r1_penalty(
+        lambda x: translator.classifier(x).logits.log_softmax(1).gather(1, batch.subjects.clamp_min(0)[:, None])[:, 0],
+        batch.faces,
+    )
+    assert abs(everybody - losses.r1_penalty(named, batch.faces)) > 10 * drawn.std().item() / 60**0.5
 
 
 def test_attribute_faces_of_unknown_expression_ask_for_none():

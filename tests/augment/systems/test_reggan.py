@@ -137,16 +137,18 @@ def test_with_few_pairs_shrinking_towards_the_source_keeps_faces_and_towards_not
     assert light["nothing"] < -0.2
 
 
-def test_variations_change_the_regression_and_the_same_call_gives_the_same():
+def test_variations_change_the_regression_and_follow_from_the_seed():
     data = twins()
     settings = replace(RegGAN.configurations["compact"], size=32, variations=2)
     fitted = []
-    for variations in (2, 2, 0):
+    for seed, variations in ((0, 2), (0, 2), (0, 0), (1, 2)):
+        torch.manual_seed(seed)
         translator = RegGAN(("neutral", "lit", "unseen"), replace(settings, variations=variations))
         translator.fit(data)
         fitted.append(translator.regression.weights)
     assert torch.equal(fitted[0], fitted[1])
     assert not torch.allclose(fitted[0], fitted[2], atol=1e-3)
+    assert not torch.allclose(fitted[0], fitted[3], atol=1e-3)
 
 
 def test_generator_loss_is_the_weighted_sum_of_its_terms():
