@@ -121,29 +121,33 @@ def near_pairs(
     return np.unique(first[np.concatenate(found)].astype(np.int64), axis=0)
 
 
-def duplicate_groups(
-    prints: Fingerprints, near: bool = True, same_group: np.ndarray | None = None, pairs: np.ndarray | None = None
-) -> np.ndarray:
+def duplicate_groups(prints: Fingerprints, pairs: np.ndarray | None = None) -> np.ndarray:
     """Number the pictures so that duplicates, and duplicates of duplicates, share a number.
 
     The numbers serve as groups for splits that no picture may cross.
 
     Args:
         prints: the pictures.
-        near: whether near-duplicates belong together too, or exact ones only.
-        same_group: other reasons to belong together, such as the subject: any integers (N,); negative is none.
         pairs: the result of `near_pairs`, if it is known already.
 
     Returns:
         (N,) int64, in order of first occurrence, from 0.
     """
-    count = len(prints)
-    links = [_chains(exact_groups(prints))]
-    if near:
-        links.append(near_pairs(prints) if pairs is None else pairs)
-    if same_group is not None:
-        links.append(_chains(np.asarray(same_group)))
-    edges = np.concatenate(links)
+    return joined(exact_groups(prints), pairs=near_pairs(prints) if pairs is None else pairs)
+
+
+def joined(*groups: np.ndarray, pairs: np.ndarray | None = None) -> np.ndarray:
+    """Number things so that what belongs together for any reason, and so on from one to the next, shares a number.
+
+    Args:
+        groups: integers (N,) each; those of one number belong together, those of a negative one to nobody.
+        pairs: further things that belong together, (P, 2).
+
+    Returns:
+        (N,) int64, in order of first occurrence, from 0.
+    """
+    count = len(groups[0])
+    edges = np.concatenate([*map(_chains, groups), np.zeros((0, 2), np.int64) if pairs is None else pairs])
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,15 +24,13 @@ def critic_loss(real: Tensor, fake: Tensor, kind: str = "logistic") -> Tensor:
 
     Args:
         real, fake: the critic's outputs, any shape.
-        kind: `logistic` (Goodfellow et al. 2014), `hinge` (Lim & Ye 2017) or `wasserstein` (Arjovsky et al. 2017).
+        kind: `logistic` (Goodfellow et al. 2014) or `wasserstein` (Arjovsky et al. 2017).
 
     Returns:
         Scalar.
     """
     if kind == "logistic":
         return F.softplus(-real).mean() + F.softplus(fake).mean()
-    if kind == "hinge":
-        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     return fake.mean() - real.mean()
 
 
@@ -142,6 +141,23 @@ def retouching(flow: Tensor, mask: Tensor) -> dict[str, Tensor]:
     return {"flow": total_variation(flow), "mask": mask.mean(), "mask_smoothness": total_variation(mask)}
 
 
+def over_patches(of: Callable[..., Tensor], fine_weight: float, *opinions: Opinion) -> Tensor:
+    """A function of patches, of the large ones of opinions and, where all have judged any, of the smaller ones: summed.
+
+    Args:
+        of: takes as many tensors of patches (N, 1, s, s) as there are opinions.
+        fine_weight: weight of the smaller patches.
+    """
+    total = of(*(opinion.patches for opinion in opinions))
+    fine = [opinion.fine for opinion in opinions if opinion.fine is not None]
+    return total + fine_weight * of(*fine) if len(fine) == len(opinions) else total
+
+
+def mean_patch(patches: Tensor) -> Tensor:
+    """Mean of the patches (N, 1, s, s) of each sample, (N,), in float32."""
+    return patches.float().mean((1, 2, 3))
+
+
 def patch_critic_loss(
     critic: PatchJudge,
     real: tuple[Tensor, Tensor],
@@ -170,9 +186,7 @@ def patch_critic_loss(
     patches = theirs.patches
     if wrong_conditions:
         patches = torch.cat([patches, critic(real[0], made[1]).patches])
-    adversarial = critic_loss(own.patches, patches, kind)
-    if own.fine is not None and theirs.fine is not None:
-        adversarial = adversarial + fine_weight * critic_loss(own.fine, theirs.fine, kind)
+    adversarial = over_patches(partial(critic_loss, kind=kind), fine_weight, own, theirs._replace(patches=patches))
     return adversarial, attribute_loss(own.attributes, real[1])
 
 
@@ -185,21 +199,13 @@ def patch_generator_loss(
 ) -> tuple[Tensor, Tensor]:
     """What a generator minimises against `patch_critic_loss`: adversarial loss, and attribute loss."""
     opinion = critic(*made)
-    adversarial = generator_loss(opinion.patches, kind)
-    if opinion.fine is not None:
-        adversarial = adversarial + fine_weight * generator_loss(opinion.fine, kind)
+    adversarial = over_patches(partial(generator_loss, kind=kind), fine_weight, opinion)
     return adversarial, attribute_loss(opinion.attributes, made[1])
 
 
 def patch_r1_penalty(critic: PatchJudge, real: tuple[Tensor, Tensor], fine_weight: float) -> Tensor:
     """`r1_penalty` of a patch critic's mean over patches, large and small."""
-
-    def judge(samples: Tensor) -> Tensor:
-        opinion = critic(samples, real[1])
-        mean = opinion.patches.mean((1, 2, 3))
-        return mean if opinion.fine is None else mean + fine_weight * opinion.fine.mean((1, 2, 3))
-
-    return r1_penalty(judge, real[0])
+    return r1_penalty(lambda samples: over_patches(mean_patch, fine_weight, critic(samples, real[1])), real[0])
 
 
 def distances(one: Tensor, other: Tensor, side: int) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from classifiers.evaluation import Interval
+from classifiers.evaluation import Interval, f1_and_recall
 from emoaug import EmoaugError
 
 Floats = NDArray[np.float64]
@@ -63,9 +63,8 @@ def scores(counts: Floats) -> Floats:
     """
     right, said, truth = counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
     faces = truth.sum(-1, keepdims=True)
+    f1, recall = f1_and_recall(right, said, truth)
     with np.errstate(divide="ignore", invalid="ignore"):
-        f1 = np.where(truth > 0, 2 * right / (truth + said), np.nan)
-        recall = np.where(truth > 0, right / truth, np.nan)
         macro = np.nansum(f1, -1, keepdims=True) / (truth > 0).sum(-1, keepdims=True)
         accuracy, chance = right.sum(-1, keepdims=True) / faces, (said * truth).sum(-1, keepdims=True) / faces**2
     return 100 * np.concatenate([macro, accuracy, chance, recall], -1)

@@ -83,7 +83,7 @@ def balanced_accuracy(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """Mean recall of the classes that occur in the truth; probabilities (N, K), labels (N,)."""
     probabilities = np.asarray(probabilities)
     matrix = confusion_matrix(np.argmax(probabilities, axis=1), labels, probabilities.shape[1])
-    return float(np.nanmean(_recall(matrix)))
+    return float(np.nanmean(f1_and_recall(np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1))[1]))
 
 
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
@@ -117,11 +117,11 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: int) -> Score
     """
     given, truth = _check(probabilities, labels, classes)
     matrix = confusion_matrix(np.argmax(given, axis=1), truth, classes)
-    recall = _recall(matrix)
+    f1, recall = f1_and_recall(np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1))
     return Scores(
         count=len(truth),
         accuracy=accuracy(given, truth),
-        macro_f1=_macro_f1(matrix),
+        macro_f1=float(np.nanmean(f1)),
         balanced_accuracy=float(np.nanmean(recall)),
         recall=tuple(recall.tolist()),
         confusion=tuple(tuple(row) for row in matrix.tolist()),
@@ -129,21 +129,17 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, classes: int) -> Score
     )
 
 
-def _recall(matrix: Integers) -> Floats:
-    """(K,), NaN where a class has no faces."""
-    truth = matrix.sum(axis=1)
-    return np.divide(np.diag(matrix), truth, out=np.full(len(matrix), np.nan), where=truth > 0)
+def f1_and_recall(right: NDArray[Any], said: NDArray[Any], truth: NDArray[Any]) -> tuple[Floats, Floats]:
+    """F1 and recall of every class, NaN where no face has it in truth, (..., K) each.
 
+    A mean over classes leaves those out: they have no recall, and 0 would punish a small test set. Faces wrongly given
+    to them still cost their own class.
 
-def _macro_f1(matrix: Integers) -> float:
-    """Mean F1 of the classes that occur in the truth.
-
-    A class that no face has in truth is left out: it has no recall, and counting it as 0 would punish a small test set.
-    Faces wrongly given to it still cost their own class.
+    Args:
+        right, said, truth: faces that were classified right, that were given the class, that have it; (..., K) each.
     """
-    truth, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    present = truth > 0
-    return float(np.mean(2 * np.diag(matrix)[present] / (truth + predicted)[present]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(truth > 0, 2 * right / (truth + said), np.nan), np.where(truth > 0, right / truth, np.nan)
 
 
 def _check(probabilities: ArrayLike, labels: ArrayLike, classes: int) -> tuple[Floats, Integers]:

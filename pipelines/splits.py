@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
+from augment.duplicates import joined
 from augment.folders import FaceTable
 from emoaug import EmoaugError
 
@@ -33,23 +35,9 @@ def groups_of(faces: FaceTable, near_duplicates: np.ndarray) -> np.ndarray:
     Returns:
         (N,) int64.
     """
-    parent = np.arange(len(faces))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    first: dict[object, int] = {}
-    for i, (subject, duplicate) in enumerate(zip(faces.table.subject, near_duplicates, strict=True)):
-        keys: list[object] = [("duplicate", int(duplicate))]
-        if isinstance(subject, str) and subject:
-            keys.append(("subject", subject))
-        for key in keys:
-            j = first.setdefault(key, i)
-            parent[root(i)] = root(j)
-    return np.unique([root(i) for i in range(len(faces))], return_inverse=True)[1].astype(np.int64)
+    subjects = faces.table.subject
+    people = pd.factorize(subjects.where(subjects.notna() & (subjects != ""), None))[0]
+    return joined(np.asarray(near_duplicates), people)
 
 
 def real_rows(faces: FaceTable, split: str | None = None) -> np.ndarray:

@@ -365,12 +365,10 @@ class IPGAN(Translator):
             made = self._make(batch, partners).faces.float()
         faces, look, made = (augment_for_critic(x, s.critic_augmentation) for x in (batch.faces, partners, made))
         real, fake = self._opinion(look, shown), self._opinion(made, shown)
-        patches = fake.patches
         if s.conditional_critic:
-            patches = torch.cat([patches, self._opinion(faces, batch.targets).patches])
-        critic = losses.critic_loss(real.patches, patches)
-        if real.fine is not None and fake.fine is not None:
-            critic = critic + s.fine_weight * losses.critic_loss(real.fine, fake.fine)
+            wrong = self._opinion(faces, batch.targets).patches
+            fake = fake._replace(patches=torch.cat([fake.patches, wrong]))
+        critic = losses.over_patches(losses.critic_loss, s.fine_weight, real, fake)
         classifier = self.recognition_loss(self.classifier(faces).logits, subjects)
         terms = {"critic": critic, "classifier": classifier}
         loss = critic + classifier
@@ -389,10 +387,7 @@ class IPGAN(Translator):
             # One sign for each face, drawn evenly: on average the penalty is the sum of the two squared gradients.
             sign = drawn(partial(torch.randint, 0, 2), named.shape, device=named.device) * 2 - 1
             opinion = self._opinion(faces, batch.conditions)
-            real = opinion.patches.float().mean((1, 2, 3))
-            if opinion.fine is not None:
-                real = real + s.fine_weight * opinion.fine.float().mean((1, 2, 3))
-            return real + sign * named * (subjects >= 0)
+            return losses.over_patches(losses.mean_patch, s.fine_weight, opinion) + sign * named * (subjects >= 0)
 
         penalty = losses.r1_penalty(judge, augment_for_critic(batch.faces, s.critic_augmentation))
         return s.penalty_weight * s.penalty_every * penalty, {"penalty": penalty}
@@ -443,9 +438,7 @@ class IPGAN(Translator):
             terms["expression"] = losses.soft_cross_entropy(self.attributes.expression(code).float(), _shown(batch))
             loss = loss + s.expression_weight * terms["expression"]
         if s.adversarial_weight > 0:
-            terms["adversarial"] = losses.generator_loss(opinion.patches)
-            if opinion.fine is not None:
-                terms["adversarial"] = terms["adversarial"] + s.fine_weight * losses.generator_loss(opinion.fine)
+            terms["adversarial"] = losses.over_patches(losses.generator_loss, s.fine_weight, opinion)
             loss = loss + s.adversarial_weight * terms["adversarial"]
         if retouched is not None:
             terms |= losses.retouching(retouched.flow, retouched.mask)

@@ -68,7 +68,7 @@ class LSSLSettings:
     """Weight of smaller patches looking real, whatever their expression; 0 judges large patches only."""
     critic_leak: float = 0.2
     """Slope of the critic's leaky ReLUs below zero."""
-    adversarial: Literal["logistic", "hinge", "wasserstein"] = "logistic"
+    adversarial: Literal["logistic", "wasserstein"] = "logistic"
     """Form of the adversarial terms."""
     adversarial_weight: float = 1.0
     """Weight of looking real to the critic."""

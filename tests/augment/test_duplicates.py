@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from augment.duplicates import collect, duplicate_groups, exact_groups, fingerprint, fingerprints, near_pairs
+from augment.duplicates import collect, duplicate_groups, exact_groups, fingerprint, fingerprints, joined, near_pairs
 from augment.pictures import decode_picture, encode_png
 
 
@@ -49,7 +49,7 @@ def test_changed_copies_are_found_and_nothing_else(name):
     prints = fingerprints([*originals, *(CHANGES[name](picture) for picture in originals[:30])])
     assert near_pairs(prints).tolist() == [[i, 60 + i] for i in range(30)]
     assert duplicate_groups(prints).tolist() == [*range(60), *range(30)]
-    assert duplicate_groups(prints, near=False).tolist() == list(range(90))
+    assert exact_groups(prints).tolist() == list(range(90))
 
 
 def test_most_slightly_shifted_copies_are_found_and_nothing_else():
@@ -66,7 +66,7 @@ def test_same_pixels_in_another_encoding_are_exact_duplicates():
     decoded = [decode_picture(data) for data in (encode_png(one, grey=False), encode_png(other), buffer.getvalue())]
     prints = fingerprints(decoded)
     assert exact_groups(prints).tolist() == [0, 1, 0]
-    assert duplicate_groups(prints, near=False).tolist() == [0, 1, 0]
+    assert duplicate_groups(prints).tolist() == [0, 1, 0]
     assert near_pairs(prints).tolist() == [], "exact copies are no near-duplicates"
 
 
@@ -86,9 +86,9 @@ def test_chains_join_into_one_group():
     assert duplicate_groups(fingerprints(chain)).tolist() == [0, 0, 0, 1, 2]
 
 
-def test_subjects_join_groups_and_unknown_ones_do_not():
-    prints = fingerprints([*scenes(4), scenes(1)[0]])
-    assert duplicate_groups(prints, same_group=np.array([7, 3, 3, -1, -1])).tolist() == [0, 1, 1, 2, 0]
+def test_reasons_and_pairs_join_and_unknown_ones_do_not():
+    assert joined(np.array([0, 1, 2, 3, 0]), np.array([7, 3, 3, -1, -1])).tolist() == [0, 1, 1, 2, 0]
+    assert joined(np.array([-1, -1, 5, 5]), pairs=np.array([[0, 3]])).tolist() == [0, 1, 0, 0]
 
 
 def test_none_and_one():
@@ -116,10 +116,8 @@ def test_parts_made_apart_are_the_same():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 4), max_size=12), st.data())
 def test_groups_are_the_connected_components(copies, data):
-    pictures = scenes(5, side=32)
-    prints = fingerprints([pictures[i] for i in copies])
     subjects = data.draw(st.lists(st.integers(-1, 3), min_size=len(copies), max_size=len(copies)))
-    groups = duplicate_groups(prints, near=False, same_group=np.array(subjects, dtype=np.int64))
+    groups = joined(np.array(copies, dtype=np.int64), np.array(subjects, dtype=np.int64))
 
     # The slow plain version: relabel until nothing changes.
     plain = list(range(len(copies)))
