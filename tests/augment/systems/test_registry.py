@@ -271,13 +271,15 @@ def test_a_stopped_run_ends_with_the_same_weights_and_log(name, drawn, tmp_path,
 
 
 def test_bfloat16_and_float32_agree(name):
-    translator, batch = build(name).eval(), make_batch()
+    batch = make_batch()
+    # Before its first update what a system retouches hardly depends on its layers.
+    translator = train_a_little(build(name), batch).eval()
     exact = abilities(translator, batch)
     with torch.autocast("cpu", torch.bfloat16):
         quick = abilities(translator, batch)
     for ability, result in exact.items():
         assert quick[ability].dtype == torch.float32, ability
-        assert (result - quick[ability]).abs().mean() < 0.02, ability
+        assert (result - quick[ability]).abs().mean() < 0.01, ability
 
 
 def test_losses_of_bfloat16_and_float32_agree(name):
@@ -294,7 +296,7 @@ def test_losses_of_bfloat16_and_float32_agree(name):
             losses.append(loss.item())
             # Some phases keep running means of what they saw.
             translator.load_state_dict(before)
-        assert losses[0] == pytest.approx(losses[1], rel=0.05, abs=0.01), phase.name
+        assert losses[0] == pytest.approx(losses[1], rel=0.05, abs=1e-3), phase.name
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
