@@ -27,6 +27,10 @@ _BARED = _PARTED | {
     f"{name}{side}": 0.7 for name in ("mouthUpperUp", "mouthLowerDown", "mouthSmile") for side in ("Left", "Right")
 }
 """The same for teeth and gums where the lips are drawn back from them: then they get as much light as lips do."""
+_TEETH = 0.7
+"""Albedo of what stands around teeth, for the light that comes back from there: even light arrives at them from all
+sides again and again, and openness alone would leave them in the dark (Jimenez et al., "Practical realtime strategies
+for accurate indirect occlusion", 2016)."""
 _PARTED_BY = 0.4
 """Distance of the middles of the lips, cm, from which on teeth are lit as bared ones."""
 
@@ -166,7 +170,9 @@ def self_shadow(model: FaceModel) -> SelfShadow:
     inside = ((model.parts == PARTS.index("teeth")) | (model.parts == PARTS.index("gums"))).nonzero()[:, 0]
     free, openness = _free(model, _PARTED, directions)
     bared, bared_openness = _free(model, _BARED, directions)
-    return SelfShadow(directions, free, openness, inside, bared[inside], bared_openness[inside])
+    # Teeth are light, and light each other and the lips behind which they stand.
+    hidden = 1 - bared_openness[inside]
+    return SelfShadow(directions, free, openness, inside, bared[inside], (1 - hidden) / (1 - _TEETH * hidden))
 
 
 def _free(model: FaceModel, shapes: Mapping[str, float], toward: Tensor) -> tuple[Tensor, Tensor]:

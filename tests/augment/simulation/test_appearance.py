@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from augment.simulation.appearance import MONK_SCALE, WRINKLES, AppearanceSettings, draw_appearance, dress, paint
+from augment.simulation.appearance import (
+    MONK_SCALE,
+    WRINKLES,
+    AppearanceSettings,
+    _part_colours,
+    draw_appearance,
+    dress,
+    paint,
+)
 from augment.simulation.hair import scalp_vertices
 from augment.simulation.head import built_in_head
 from augment.simulation.layout import layout
@@ -53,6 +61,20 @@ def cheek_colour(model, surface: Surface) -> np.ndarray:
     spots = np.rint(grid.pixels(np.array([[x, y], [-x, y]]))).astype(int)
     patches = [surface.texture[:, :, row - 2 : row + 3, column - 2 : column + 3] for column, row in spots.tolist()]
     return torch.stack(patches).mean((0, 3, 4)).numpy()
+
+
+def test_teeth_are_lighter_than_skin_and_their_own_where_it_is_dark(model):
+    teeth, skins = [], []
+    for tone in (1.0, 3.0, 7.0, 10.0):
+        settings = replace(SMALL, spread=0)
+        person = replace(draw_person(torch.Generator().manual_seed(0), settings), tone=tone)
+        colours = _part_colours(person)
+        teeth.append(colours[PARTS.index("teeth")])
+        skins.append(colours[PARTS.index("skin")])
+    assert all(t.mean() > 1.3 * s.mean() for t, s in zip(teeth, skins, strict=True))
+    np.testing.assert_allclose(teeth[2], teeth[3])
+    np.testing.assert_allclose(teeth[0] / teeth[3], skins[0].mean() / 0.4, rtol=1e-5)
+    assert max(t.max() for t in teeth) <= 1
 
 
 @pytest.mark.parametrize("number", range(1, 11))

@@ -8,7 +8,7 @@ from scipy.special import sph_harm_y
 
 from augment.simulation.behaviour import expression_array
 from augment.simulation.head import built_in_head
-from augment.simulation.lighting import ambient_light, harmonics, parting_of, self_shadow, sphere
+from augment.simulation.lighting import _BARED, _free, ambient_light, harmonics, parting_of, self_shadow, sphere
 from augment.simulation.morphable import PARTS, FaceModel
 
 
@@ -120,6 +120,17 @@ def test_lips_that_are_drawn_back_let_light_onto_the_teeth_and_onto_nothing_else
     torch.testing.assert_close(bared[other], closed[other])
     half = shadow.open_to(torch.tensor([0.0, 0.5, 1.0]))
     torch.testing.assert_close(half[1], (half[0] + half[2]) / 2)
+
+
+def test_even_light_arrives_at_bared_teeth_again_and_again():
+    model = built_in_head()
+    shadow = self_shadow(model)
+    once = _free(model, _BARED, shadow.directions)[1][shadow.inside]
+    # What is hidden from the light sends seven tenths of what arrived there back, of which again a part arrives.
+    summed = sum(once * (0.7 * (1 - once)) ** bounce for bounce in range(200))
+    torch.testing.assert_close(shadow.bared_openness, summed)
+    assert (shadow.bared_openness >= once).all()
+    assert shadow.bared_openness.max() <= 1 + 1e-6
 
 
 def test_lips_part_as_the_mouth_is_bared_and_not_as_it_smiles_closed():
