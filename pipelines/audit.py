@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from augment.duplicates import collect, duplicate_groups, exact_groups, fingerprint, near_pairs
 from augment.folders import FaceTable
+from augment.listings import UNLABELLED
 from augment.pictures import is_grey
 from emoaug import EmoaugError, bar_hidden
 
@@ -42,7 +43,7 @@ class Audit:
     synthetic: int
     """How many of them the table calls synthetic."""
     by_class: dict[str, int]
-    """Pictures of each class, in the vocabulary's order."""
+    """Pictures of each class, in the vocabulary's order, and those without a label, if there are any."""
     by_split: dict[str, dict[str, int]]
     """Pictures of each class in each split; "none" where the dataset has no split."""
     subjects: int
@@ -129,8 +130,8 @@ def audit(faces: FaceTable, progress: bool = True) -> Audit:
         examples = tuple(tuple(names[i] for i in members[:EXAMPLES]) for members in found[:EXAMPLES])
         return Finding(len(found), len(taking_part), examples)
 
-    def differ(found: Sequence[Sequence[int]], words: Sequence[str]) -> list[Sequence[int]]:
-        return [members for members in found if len({words[i] for i in members}) > 1]
+    def differ(found: Sequence[Sequence[int]], words: Sequence[str | None]) -> list[Sequence[int]]:
+        return [members for members in found if len({words[i] for i in members} - {None}) > 1]
 
     people = Counter(subject for subject in subjects if subject is not None)
     homes: dict[str, set[str]] = {}
@@ -175,10 +176,10 @@ def audit(faces: FaceTable, progress: bool = True) -> Audit:
     )
 
 
-def _count(labels: Sequence[str], vocabulary: Sequence[str]) -> dict[str, int]:
-    """Count each class, in order."""
+def _count(labels: Sequence[str | None], vocabulary: Sequence[str]) -> dict[str, int]:
+    """Count each class, in order, and what has no label, if anything."""
     counts = Counter(labels)
-    return {name: counts[name] for name in vocabulary}
+    return {name: counts[name] for name in vocabulary} | ({UNLABELLED: counts[None]} if counts[None] else {})
 
 
 def _members(groups: np.ndarray) -> list[list[int]]:

@@ -20,6 +20,8 @@ class Options:
 
     data: Annotated[Path, tyro.conf.Positional]
     """Folder of faces, or a CSV file."""
+    unlabelled: bool = False
+    """Also look at pictures without a label: those in no class folder, or in one that is named `unlabelled`."""
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
     json: Path | None = None
     """Write the findings to this file as well."""
@@ -27,7 +29,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Audit and print."""
-    found = audit(open_dataset(options.data, options.reading))
+    found = audit(open_dataset(options.data, options.reading, options.unlabelled))
     print(format_audit(found))
     if options.json is not None:
         write_text(options.json, json.dumps(found.to_json(), indent=1) + "\n")

@@ -8,6 +8,7 @@ import pytest
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
 from pipelines.audit import audit, format_audit
+from pipelines.cli import main
 
 
 def scene(seed: int, colour: bool = False) -> np.ndarray:
@@ -101,3 +102,22 @@ def test_dataset_in_which_nothing_can_be_read_is_audited_too(tmp_path):
     assert found.pictures == 0
     assert found.rejected.count == 1
     assert "x.png" in format_audit(found)
+
+
+def test_pictures_without_a_label_are_looked_at_where_asked_and_contradict_nothing(dataset, capsys):
+    write_bytes(dataset / "train/unlabelled/b.png", encode_png(scene(1)))
+    for arguments, pictures in (([], 8), (["--unlabelled"], 10)):
+        assert main(["audit", str(dataset), *arguments]) == 0
+        assert f"{pictures} pictures" in capsys.readouterr().out
+    found = audit(read_faces(dataset, unlabelled=True), progress=False)
+    assert found.by_class == {"happy": 4, "sad": 4, "unlabelled": 2}
+    assert found.by_split["train"] == {"happy": 3, "sad": 3, "unlabelled": 1}
+    assert {"train/unlabelled/b.png"} < set(found.exact_duplicates.examples[0])
+    assert found.contradicting_labels.count == 1
+
+
+def test_a_folder_of_photographs_alone_is_looked_at(tmp_path, capsys):
+    for number in range(3):
+        write_bytes(tmp_path / f"{number}.png", encode_png(scene(number)))
+    assert main(["audit", str(tmp_path), "--unlabelled"]) == 0
+    assert "classes    unlabelled 3" in capsys.readouterr().out
