@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +63,8 @@ class Comparison:
     """Mean difference in the recall of each class, points, each for itself; None for a class that nothing tests."""
     pairs: tuple[tuple[int, int, float, float], ...]
     """Fold, seed, difference in macro F1 and in accuracy (points) of each pair of trials."""
+    bare: int = 0
+    """In how many of them an arm with synthetic faces had none: there it is its recipe without."""
 
     @property
     def trials(self) -> int:
@@ -71,7 +73,12 @@ class Comparison:
 
     @property
     def outcome(self) -> Outcome:
-        """What interval and probability of the macro F1 say together: above zero, below zero, or neither."""
+        """What interval and probability of the macro F1 say together: above zero, below zero, or neither.
+
+        Nothing can be told of synthetic faces that no trial had.
+        """
+        if self.bare == self.trials:
+            return "cannot tell"
         if self.probability >= 1 - self.macro_f1.level or self.macro_f1.low <= 0 <= self.macro_f1.high:
             return "cannot tell"
         return "helps" if self.macro_f1.low > 0 else "hurts"
@@ -79,6 +86,11 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The comparison in one sentence, and how small a difference could have been seen."""
+        if self.bare == self.trials:
+            return (
+                f"With {_labels(self.labels)} none of the synthetic faces of {self.arm} was fit to learn from in any "
+                f"of the {self.trials} trials, so that it is its recipe without them: cannot tell."
+            )
         start = f"With {_labels(self.labels)} {self.arm} changes macro F1 by {points(self.macro_f1.estimate)} points"
         if not np.isfinite(self.macro_f1.low):
             return (
@@ -87,7 +99,7 @@ class Comparison:
         if self.macro_f1.low == self.macro_f1.high == 0:
             return (
                 f"With {_labels(self.labels)} {self.arm} scored exactly as {self.against} in all {self.trials} trials: "
-                "cannot tell. Arms whose synthetic faces were all left out are the same training as without."
+                "cannot tell."
             )
         low, high = points(self.macro_f1.low), points(self.macro_f1.high)
         among = f", corrected for {self.together} comparisons" if self.together > 1 else ""
@@ -96,6 +108,8 @@ class Comparison:
             power = f" With these trials a difference under {self.reach:.1f} points cannot be seen."
         if self.reach >= 100:
             power = " With these trials no difference can be seen."
+        if self.bare:
+            power += f" In {self.bare} of the trials it had no synthetic faces and is its recipe without."
         return (
             f"{start} against {self.against} (95 % interval {low} to {high}, p = {self.probability:.2g}{among}; "
             f"{self.trials} paired trials): {self.outcome}.{power}"
@@ -112,6 +126,7 @@ class Comparison:
             "macro_f1_points": self.macro_f1.to_dict(),
             "probability": self.probability,
             "compared_together": self.together,
+            "trials_without_synthetic_faces": self.bare,
             "accuracy_points": self.accuracy.to_dict(),
             "recall_points": {name: None if gain is None else gain.to_dict() for name, gain in self.recall.items()},
             "pairs": [
@@ -150,7 +165,7 @@ class Verdict:
         best: dict[str, Comparison] = {}
         for comparison in found:
             before = best.get(comparison.labels)
-            if before is None or comparison.macro_f1.estimate > before.macro_f1.estimate:
+            if before is None or _worth(comparison) > _worth(before):
                 best[comparison.labels] = comparison
         return (*self.warnings, *(comparison.sentence for comparison in best.values()))
 
@@ -176,7 +191,7 @@ def verdict(
     their first weights. See `classifiers.comparison` for intervals and probabilities.
 
     Args:
-        trials: one row a trial, see `pipelines.gain.trial_table`; needs labels, arm, fold and seed.
+        trials: one row a trial, see `pipelines.gain.trial_table`; needs labels, arm, fold, seed and synthetic_faces.
         tallies: what each trial's classifier said.
         vocabulary: the classes.
         units: what the people of the tallies are, for the notes: people, or pictures where nobody is named.
@@ -205,11 +220,20 @@ def verdict(
         simplest = next((arm.arm for name in ("real", "classical") for arm in plain if arm.arm == name), plain[0].arm)
         duels["synthetic"] += [(labels, arm.arm, best) for arm in own if arm.kind == "synthetic"]
         duels["plain"] += [(labels, arm.arm, simplest) for arm in plain if arm.arm != simplest]
-    synthetic = _compare(duels["synthetic"], cells, vocabulary)
+    made = trials.assign(labels=trials["labels"].astype(str)).groupby(["labels", "arm"])["synthetic_faces"]
+    bare = made.agg(lambda faces: int((faces == 0).sum())).to_dict()
+    synthetic = tuple(
+        replace(found, bare=bare[found.labels, found.arm]) for found in _compare(duels["synthetic"], cells, vocabulary)
+    )
     plainly = _compare(duels["plain"], cells, vocabulary)
     warnings, notes = _sanity(arms)
     notes = [*_method(synthetic or plainly, units), *notes, *_reference(arms)]
     return Verdict(arms, synthetic, plainly, tuple(warnings), tuple(notes))
+
+
+def _worth(comparison: Comparison) -> tuple[bool, float]:
+    """By what the comparison that is told first is chosen: one that has something to tell, with the largest gain."""
+    return comparison.bare < comparison.trials, comparison.macro_f1.estimate
 
 
 def _arm_score(labels: str, arm: str, tallies: Mapping[tuple[int, int], Tally]) -> ArmScore:

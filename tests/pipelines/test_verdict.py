@@ -11,6 +11,7 @@ import pytest
 from classifiers import comparison
 from classifiers.comparison import Tally
 from emoaug import EmoaugError
+from pipelines.arms import get_arm
 from pipelines.outcomes import Key
 from pipelines.verdict import arm_table, percent, points, verdict
 
@@ -45,7 +46,12 @@ def make_trials(arms, labels=("all",), folds=FOLDS, seeds=SEEDS, **columns):
                     tallies[key] = Tally.of(said, truth[tested], who[tested], 2)
                     rows.append(
                         {"labels": count, "arm": arm, "fold": fold, "seed": seed, "train_faces": 1200}
-                        | {"synthetic_faces": 0, "seconds": 30.0, "tuning_seconds": 0.0, "system_seconds": 0.0}
+                        | {
+                            "synthetic_faces": 100 * (get_arm(arm).kind == "synthetic"),
+                            "seconds": 30.0,
+                            "tuning_seconds": 0.0,
+                            "system_seconds": 0.0,
+                        }
                         | {"settings": '{"learning_rate": 0.004}'}
                         | columns
                     )
@@ -70,9 +76,26 @@ def test_a_loss_in_every_trial_hurts():
 def test_arms_that_are_the_same_training_are_said_to_be():
     table, tallies, classes = make_trials({"classical": 0.6})
     same = {Key(key.labels, "lssl", key.fold, key.seed): tally for key, tally in tallies.items()}
-    (comparison,) = verdict(pd.concat([table, table.assign(arm="lssl")]), tallies | same, classes).synthetic
+    (comparison,) = verdict(
+        pd.concat([table, table.assign(arm="lssl", synthetic_faces=9)]), tallies | same, classes
+    ).synthetic
     assert comparison.outcome == "cannot tell"
     assert "lssl scored exactly as classical in all 6 trials: cannot tell" in comparison.sentence
+
+
+def test_an_arm_that_had_no_synthetic_face_is_not_told_to_help():
+    table, tallies, classes = make_trials({"real": 0.5, "lssl": 0.7, "reggan": 0.6})
+    none = table.assign(synthetic_faces=table.synthetic_faces.where(table.arm != "lssl", 0))
+    found = verdict(none, tallies, classes)
+    assert {c.arm: c.outcome for c in found.synthetic} == {"lssl": "cannot tell", "reggan": "helps"}
+    # What is told first is of faces that there were, though the other arm scored more.
+    assert found.sentences[0].startswith("With all labels reggan changes")
+    (alone,) = (c.sentence for c in found.synthetic if c.arm == "lssl")
+    assert "none of the synthetic faces of lssl was fit to learn from in any of the 6 trials" in alone
+    some = none.assign(synthetic_faces=none.synthetic_faces.where(none.fold + none.seed > 0, 0))
+    (part,) = (c for c in verdict(some, tallies, classes).synthetic if c.arm == "reggan")
+    assert "In 1 of the trials it had no synthetic faces" in part.sentence
+    assert part.outcome == "helps"
 
 
 def test_arms_that_are_alike_cannot_be_told_apart():
