@@ -36,7 +36,16 @@ from augment.generation_work import Job
 from augment.pictures import write_bytes
 from augment.plans import check_plan, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
-from augment.runs import Hold, clear_up, finished_result, locked, read_run, remove_temporary_files, write_run
+from augment.runs import (
+    Hold,
+    clear_up,
+    finished_result,
+    locked,
+    path_from,
+    read_run,
+    remove_temporary_files,
+    write_run,
+)
 from augment.systems.base import LARGEST_DETAIL, Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
@@ -105,8 +114,8 @@ def generate(
         plan: see `augment.exemplar_plans.suitable_plan`.
         out: the folder to write; absent, empty, or one that this same call began.
         settings: how to carry it out.
-        provenance: what `run.json` should say about the origin; `checkpoint_sha256` also goes into the metadata, by
-            default the hash that the system's weights would have as a checkpoint.
+        provenance: what `run.json` should say about the origin besides the dataset; `checkpoint_sha256` also goes into
+            the metadata, by default the hash that the system's weights would have as a checkpoint.
         engine: makes the faces in other processes, or on other machines (see `augment.engines.open_engine`), which must
             be able to read the sources; the files are written here. By default faces are made here, in threads.
 
@@ -142,7 +151,7 @@ def generate(
             "finished": False,
             "identity": identity,
             "settings": asdict(settings) | {"device": device, "precision": precision, "size": size},
-            "provenance": provenance,
+            "provenance": {"data": path_from(out, faces.root), **provenance},
             "plan": plan_summary(plan),
             "condition_names": list(translator.condition_names),
             "vocabulary": list(faces.vocabulary),

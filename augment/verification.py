@@ -138,7 +138,7 @@ class _Check:
         self.rows = self.hashed = self.missing = 0
         self._sources = _Sources(folder, run)
         # A first look at all rows, because those of the sources may stand after what was made from them.
-        self._people = _source_people(run, (row for _, row in _rows(folder / TABLE, [])))
+        self._people = _source_people(folder, run, (row for _, row in _rows(folder / TABLE, [])))
         self._tested = {subject for subject, split in self._people.values() if split == "test" and subject}
         # The pictures, and other names that the table has, with the line where each was first, 0 for none.
         self._lines = dict.fromkeys(names, 0)
@@ -242,12 +242,13 @@ def _file_problem(path: Path, name: str, row: Row) -> str:
     return ""
 
 
-def _dataset(run: Mapping[str, Any]) -> Path | None:
-    """The dataset that run.json says the folder was made from, None if it is not named or not there."""
+def _dataset(folder: Path, run: Mapping[str, Any]) -> Path | None:
+    """The dataset that run.json says a folder was made from, None if it is not named or not there."""
     for part in (run, run.get("provenance"), run.get("settings")):
         data = part.get("data") if isinstance(part, dict) else None
-        if isinstance(data, str) and data and os.path.exists(data):  # noqa: PTH110 - see check_name
-            return Path(data)
+        # Written as seen from the folder, wherever whoever verifies it stands.
+        if isinstance(data, str) and data and os.path.exists(place := folder.resolve() / data):  # noqa: PTH110 - see check_name
+            return place
     return None
 
 
@@ -255,7 +256,7 @@ class _Sources:
     """Where the files that rows were made from are, and their hashes; each is looked at once, whoever names it."""
 
     def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
-        self.folder, self.dataset = folder, _dataset(run)
+        self.folder, self.dataset = folder, _dataset(folder, run)
         self._paths: dict[str, Path | None] = {}
         self._hashes: dict[Path, str] = {}
 
@@ -298,7 +299,7 @@ class _Sources:
         return [f"{name}: {text}" for text in found]
 
 
-def _source_people(run: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
+def _source_people(folder: Path, run: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
     """Collect subject and split of every real face by the name that source_file has for it.
 
     They come from the folder's own rows and from the dataset that run.json names.
@@ -308,7 +309,7 @@ def _source_people(run: Mapping[str, Any], rows: Iterable[Row]) -> dict[str, tup
         for row in rows
         if row.get("is_synthetic").lower() != "true"
     }
-    dataset = _dataset(run)
+    dataset = _dataset(folder, run)
     if dataset is not None:
         try:
             faces = read_faces(dataset)

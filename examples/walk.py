@@ -37,7 +37,7 @@ def main(source: Path, out: Path, steps: int) -> None:
 
     # Many faces, as a dataset folder that every loader of class folders reads.
     plan = build_plan(faces, translator.condition_names, PlanSettings("multiply", factor=1))
-    print(generate(faces, translator, plan, out / "bigger", GenerateSettings(), {"data": str(faces.root)}))
+    print(generate(faces, translator, plan, out / "bigger", GenerateSettings(), {}))
     print(ImageFolder(str(out / "bigger")))
 
 

@@ -87,7 +87,7 @@ def _demo(out: Path, settings: DemoSettings) -> Path:
     _say("4 of 5", "a dataset of twice the size, each new face with its provenance")
     translator = load_translator(checkpoint)
     plan = build_plan(faces, translator.condition_names, PlanSettings("multiply", factor=1))
-    print(generate(faces, translator, plan, out / "bigger", GenerateSettings(), {"data": str(faces.root)}))
+    print(generate(faces, translator, plan, out / "bigger", GenerateSettings(), {}))
     problems = verify_folder(out / "bigger")
     print(f"{out / 'bigger'}: {len(problems)} problems: {problems[0]}" if problems else "checked: all is well")
     _say("5 of 5", "does a classifier get better?")

@@ -165,14 +165,7 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
     # A class that no training face shows is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
     plan = suitable_plan(chosen, translator, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
-    generate(
-        chosen,
-        translator,
-        distinct(plan),
-        wanted.folder(out),
-        _generating(settings, translator.size),
-        {"data": str(chosen.root)},
-    )
+    generate(chosen, translator, distinct(plan), wanted.folder(out), _generating(settings, translator.size), {})
 
 
 def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
@@ -190,7 +183,7 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
     given = replace(given, table=given.table.assign(label=labels))
     per_class = settings.synthetic_per_class(len(wanted.train), len(data.faces.vocabulary))
     plan = suitable_plan(given, translator, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
-    provenance = {"data": str(given.root), "weights": str(settings.weights)}
+    provenance = {"weights": str(settings.weights)}
     how = _generating(settings, translator.size)
     generate(given, translator, distinct(plan), wanted.folder(out), how, provenance)
 
@@ -219,9 +212,7 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
     translator = load_translator(checkpoint)
     counts = PlanSettings("per-class", count=per_class, seed=wanted.seed)
     plan = distinct(suitable_plan(chosen, translator, translator.condition_names, counts, scale))
-    generate(
-        chosen, translator, plan, wanted.folder(out), _generating(settings, translator.size), {"data": str(chosen.root)}
-    )
+    generate(chosen, translator, plan, wanted.folder(out), _generating(settings, translator.size), {})
 
 
 def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, settings: GainSettings) -> FaceTable:
@@ -253,7 +244,7 @@ def _refined(wanted: SyntheticSet, data: GainData, size: int, out: Path, setting
     training = replace(settings.training, seed=wanted.seed, batch_size=2 * settings.training.batch_size)
     run = wanted.system(out)
     checkpoint = train_refiner(rendered, wanted.given(data), run, RefinerSettings(size=size), training, RealSide())
-    refine(rendered, checkpoint, wanted.folder(out), _generating(settings), {"data": str(rendered.root)})
+    refine(rendered, checkpoint, wanted.folder(out), _generating(settings), {})
 
 
 def _initial(system: str, settings: GainSettings) -> Path | None:

@@ -85,7 +85,7 @@ def run(options: Options) -> None:
             f"them: --vocabulary {','.join([*faces.vocabulary, *missing])}"
         )
     plan = suitable_plan(faces, translator, learned, settings, scale, options.exemplars)
-    provenance = {"data": str(faces.root), "weights": str(options.weights)}
+    provenance = {"weights": str(options.weights)}
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))
     if plan.empty and settings.policy == "balance":

@@ -50,7 +50,7 @@ def run(options: Options) -> None:
     settings = with_options(RefinerSettings(size=size), options.set)
     train_refiner(simulated, real, run_folder, settings, options.training, options.side, options.restart)
     generating = GenerateSettings(device=options.training.device)
-    provenance = {"data": str(simulated.root), "real": str(real.root), "weights": str(run_folder)}
+    provenance = {"real": str(real.root), "weights": str(run_folder)}
     print(refine(simulated, run_folder, options.out, generating, provenance))
     samples = sorted((run_folder / "samples").glob("*.png"))
     print(f"refiner: {run_folder}        look: {samples[-1]}")

@@ -25,7 +25,7 @@ def run(options: Options) -> int:
     for problem in found.problems:
         print(problem)
     if found.sources_missing:
-        print(f"{found.sources_missing:,} faces: what they were made from is not there any more, and was not compared")
+        print(f"{found.sources_missing:,} faces: what they were made from was not found, and was not compared")
     print(
         f"{options.folder}: {len(found.problems)} problem{'s' * (len(found.problems) > 1)}"
         if found.problems

@@ -16,7 +16,7 @@ from augment.faces import EYES, anchor_points, read_measures
 from augment.folders import FaceTable, read_faces
 from augment.pictures import encode_png, is_grey, read_picture, write_bytes
 from augment.runs import Hold
-from augment.verification import verify_folder
+from augment.verification import verify, verify_folder
 from emoaug import EmoaugError
 from tests.augment.drawn_face import draw_face, model_path
 
@@ -192,6 +192,20 @@ def test_run_json_says_how_the_folder_was_made_but_not_by_whom(source, settings,
     assert run["result"]["aligned"] == 5
     assert {"emoaug", "mediapipe", "opencv-contrib-python"} <= set(run["versions"])
     assert str(tmp_path) not in (tmp_path / "out/run.json").read_text()
+
+
+def test_an_aligned_folder_is_verified_wherever_one_stands(source, settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    align_folder(replace(source, root=Path("source")), Path("out"), settings)
+    monkeypatch.chdir(Path(__file__).parent)
+    found = verify(tmp_path / "out")
+    assert (found.problems, found.sources_checked, found.sources_missing) == ((), 5, 0)
+    (tmp_path / "both").mkdir()
+    for name in ("source", "out"):
+        (tmp_path / name).rename(tmp_path / "both" / name)
+    write_bytes(tmp_path / "both/source/happy/a.png", encode_png(draw_face(128)))
+    (problem,) = verify(tmp_path / "both/out").problems
+    assert "happy/a.png" in problem
 
 
 @pytest.mark.parametrize("change", [{"size": 8}, {"size": 5000}, {"crop": "eyes"}, {"workers": -1}])
