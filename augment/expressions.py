@@ -1,8 +1,10 @@
 """Names of expressions: one canonical word each, the words datasets use for it, and the datasets' label orders."""
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from emoaug import EmoaugError
 
@@ -175,17 +177,25 @@ def canonical(name: str) -> str:
     """
     known = _KNOWN.get(_key(name))
     if known is None:
-        raise _unknown(name, name, BASIC, f"{', '.join(BASIC)}, and the compounds {', '.join(COMPOUND)}")
+        every = f"{', '.join(BASIC)}, and the compounds {', '.join(COMPOUND)}"
+        raise _unknown(name, name, BASIC, every, closed=False)
     return known
 
 
-def _unknown(label: str, wanted: str, classes: Sequence[str], known: str) -> UnknownExpressionError:
+def _unknown(label: str, wanted: str, classes: Sequence[str], known: str, closed: bool) -> UnknownExpressionError:
     """Say which name is wanted for a label but unknown, what is known, and how to go on."""
-    target = "angry" if "angry" in classes else classes[0]
+    own = {_KNOWN.get(_key(name), name): name for name in classes}
+    words = {key: own.get(name, name) for key, name in _KNOWN.items() if name in own or not closed}
+    words |= {_key(name): name for name in classes}
+    near = difflib.get_close_matches(_key(wanted), words, 1, 0.75)
+    meant = words[near[0]] if near else None
+    question = f"Did you mean {meant}? " if meant else ""
+    # What no one can know is left to be filled in: followed blindly, a guess would be a wrong label.
+    renaming, vocabulary = quote(f"{label}={meant or 'CLASS'}"), quote(",".join([*classes, wanted]))
     return UnknownExpressionError(
         label,
         f'unknown expression "{wanted}". Known here: {known}. '
-        f"Map it with --labels {label}={target}, or add it with --vocabulary {','.join([*classes, wanted])}.",
+        f"{question}Map it with --labels {renaming}, or add it with --vocabulary {vocabulary}.",
     )
 
 
@@ -276,7 +286,7 @@ def _resolve(name: str, rules: Mapping[str, str], classes: tuple[str, ...] | Non
             return _KNOWN[_key(wanted)]
         present = {_KNOWN[_key(n)] for n in names if _key(n) in _KNOWN}
         known = tuple(c for c in CANONICAL if c in present) or BASIC
-        raise _unknown(name, wanted, known, ", ".join(known))
+        raise _unknown(name, wanted, known, ", ".join(known), closed=False)
     for same in (str, str.casefold, _key):
         literal = [c for c in classes if same(c) == same(wanted)]
         if literal:
@@ -286,8 +296,8 @@ def _resolve(name: str, rules: Mapping[str, str], classes: tuple[str, ...] | Non
     if len(similar) > 1:
         raise UnknownExpressionError(
             name,
-            f'"{name}" could be {" or ".join(similar)}; say which with --labels {name}={similar[0]}.',
+            f'"{name}" could be {" or ".join(similar)}; say which with --labels {quote(f"{name}={similar[0]}")}.',
         )
     if not similar:
-        raise _unknown(name, wanted, classes, ", ".join(classes))
+        raise _unknown(name, wanted, classes, ", ".join(classes), closed=True)
     return similar[0]

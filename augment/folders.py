@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import cv2
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from augment.expressions import UnknownExpressionError, resolve_labels
-from augment.listings import read_rows
+from augment.listings import UNLABELLED, read_rows
 from augment.pictures import read_file, read_picture, write_bytes
 from augment.readers import name_subjects, read_class_folders, read_fer2013, read_table
 from emoaug import EmoaugError
@@ -182,13 +183,18 @@ def read_faces(
         lacking = not unlabelled and any("class folder" in reason or "no label" in reason for _, reason in rejected)
         hint = "; without labels, align needs --unlabelled, and train --conditions blendshapes" if lacking else ""
         raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
-    written = records["label"].tolist()
+    # Renamed to that word, as the error below says, a folder's pictures have no label.
+    bare = {old.strip().casefold() for old, new in (labels or {}).items() if unlabelled and new.strip() == UNLABELLED}
+    labels = {old: new for old, new in (labels or {}).items() if old.strip().casefold() not in bare}
+    written = [None if w is None or w.strip().casefold() in bare else w for w in records["label"]]
     try:
         named, classes, remarks = resolve_labels([w for w in written if w is not None], labels, vocabulary)
     except UnknownExpressionError as error:
         first = records.iloc[written.index(error.label)]
         place = root / first["file_name"] if table_path is None else f"{table_path}, line {first['line']}"
-        raise EmoaugError(f"{place}: {error}") from None
+        # An album's folders are no classes.
+        none = f" To take its pictures without a label: --labels {quote(f'{error.label}={UNLABELLED}')}."
+        raise EmoaugError(f"{place}: {error}{none if unlabelled else ''}") from None
     found = iter(named)
     resolved = [None if word is None else next(found) for word in written]
     table = records.drop(columns="line").assign(label=pd.Series(resolved, dtype=object))

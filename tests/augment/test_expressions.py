@@ -52,8 +52,24 @@ def test_unknown_name_lists_what_is_known_and_how_to_map_it():
         canonical("irritated")
     message = str(error.value)
     assert all(name in message for name in CANONICAL)
-    assert "--labels irritated=angry" in message
+    assert "--labels irritated=CLASS" in message
     assert "--vocabulary" in message
+
+
+@pytest.mark.parametrize(
+    ("label", "vocabulary", "said"),
+    [
+        ("hapy", None, "Did you mean happy? Map it with --labels hapy=happy,"),
+        ("Suprised", None, "Did you mean surprise? Map it with --labels Suprised=surprise,"),
+        ("very happy", None, "Map it with --labels 'very happy=CLASS',"),
+        ("joyful!", ["joy", "calm"], "Did you mean joy? Map it with --labels 'joyful!=joy',"),
+        ("disgusst", ["happy", "sad"], "Map it with --labels disgusst=CLASS,"),
+    ],
+)
+def test_the_way_out_of_an_unknown_name_is_what_was_meant_or_left_to_the_user(label, vocabulary, said):
+    with pytest.raises(UnknownExpressionError) as error:
+        resolve_labels([label, "happy", "sad"] if vocabulary is None else [label], None, vocabulary)
+    assert said in str(error.value)
 
 
 def test_label_orders_as_published():
@@ -127,7 +143,7 @@ def test_unknown_label_without_vocabulary_names_the_classes_of_the_data():
     with pytest.raises(UnknownExpressionError) as error:
         resolve_labels(["happy", "angry", "irritated"])
     assert "Known here: happy, angry." in str(error.value)
-    assert "--labels irritated=angry" in str(error.value)
+    assert "--labels irritated=CLASS" in str(error.value)
     assert "--vocabulary happy,angry,irritated" in str(error.value)
 
 

@@ -421,3 +421,19 @@ def test_a_dataset_may_be_wholly_unlabelled(tmp_path):
     assert faces.for_training().tolist() == [True]
     with pytest.raises(EmoaugError, match="no pictures"):
         read_faces(tmp_path)
+
+
+def test_pictures_of_an_albums_folders_are_without_a_label_where_told_so(tmp_path):
+    for name in ("a.png", "sub dir/b.png", "happy/c.png"):
+        write_bytes(tmp_path / name, encode_png(np.full((8, 8, 3), 9, np.uint8)))
+    with pytest.raises(EmoaugError, match=r"without a label: --labels 'sub dir=unlabelled'"):
+        read_faces(tmp_path, unlabelled=True)
+    with pytest.raises(EmoaugError) as error:
+        read_faces(tmp_path)
+    assert "unlabelled" not in str(error.value)
+    table = read_faces(tmp_path, {"Sub Dir": "unlabelled"}, unlabelled=True).table
+    assert dict(zip(table.file_name, table.label, strict=True)) == {
+        "a.png": None,
+        "sub dir/b.png": None,
+        "happy/c.png": "happy",
+    }
