@@ -74,10 +74,12 @@ def main(arguments: list[str] | None = None) -> int:
             # Only now, and only this one: torch alone takes seconds to import, and --help must not.
             module = importlib.import_module(f"pipelines.commands.{given[0]}")
         options = tyro.cli(module.Options, args=given[1:], prog=f"emoaug {given[0]}")
+        from augment.interruption import interruption_cleared_up
         from augment.workers import keep_freed_memory
 
         keep_freed_memory()
-        return int(module.run(options) or 0)
+        with interruption_cleared_up():
+            return int(module.run(options) or 0)
     except EmoaugError as error:
         return _fail(str(error))
     except BrokenPipeError:

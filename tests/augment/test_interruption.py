@@ -1,9 +1,11 @@
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from augment.interruption import interruption_held
+from augment.interruption import interruption_cleared_up, interruption_held
 
 
 @pytest.fixture
@@ -22,6 +24,41 @@ def test_a_first_ctrl_c_is_noted_and_a_second_one_raised(default_ctrl_c, capsys)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_one_in_the_middle_of_clearing_up_ends_the_process_at_once_and_one_after_it_does_nothing(default_ctrl_c):
+    script = """
+import signal, sys
+from augment.interruption import interruption_cleared_up
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with interruption_cleared_up():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            if sys.argv[1] == "within":
+                signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    signal.raise_signal(signal.SIGINT)
+    print("to the end")
+"""
+    ends = {}
+    for where in ("within", "after"):
+        done = subprocess.run([sys.executable, "-c", script, where], capture_output=True, text=True, check=False)
+        ends[where] = (done.returncode, done.stdout, "goes on from what is done" in done.stderr)
+    assert ends == {"within": (130, "", True), "after": (0, "to the end\n", False)}
+
+
+def test_a_held_one_is_raised_once_within_a_command_too(default_ctrl_c):
+    with interruption_cleared_up():
+        with interruption_held() as came:
+            pass
+        assert came == []
+        with interruption_held():
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_another_thread_and_another_handler_are_left_alone(default_ctrl_c):
