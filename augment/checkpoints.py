@@ -197,6 +197,16 @@ def checkpoint_folder(folder: Path | str) -> Path:
     raise EmoaugError(f"{folder} {what}; give a folder with {CONFIG} and {WEIGHTS}, or the run folder above it")
 
 
+def is_finished(folder: Path | str) -> bool:
+    """Whether the training that wrote a checkpoint has come to its end, as far as its run folder is there to tell."""
+    place = checkpoint_folder(folder)
+    try:
+        run = json.loads((place.parent / "settings.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not isinstance(run, dict) or run.get("finished") is not False
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

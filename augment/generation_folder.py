@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from augment.faces import MEASURES_FILE
 from augment.folders import COLUMNS, FaceTable, write_metadata
 from augment.generation_record import Outcomes
 from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes
@@ -208,10 +207,7 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[Real
     left = np.setdiff1d(np.arange(len(faces)), plan["source_index"])
     synthetic = int(faces.table["is_synthetic"].iloc[left].sum())
     unlabelled = int(faces.table["label"].isna().sum())
-    unmeasured = 0 if (faces.root / MEASURES_FILE).exists() else len(faces)
     notes = {
-        f"{unmeasured:,} faces of the source folder have no landmarks beside them; if they are not aligned, emoaug "
-        "align puts them where systems look for faces": unmeasured,
         f"{scaled:,} faces were made from sources scaled to {size}x{size} pixels": scaled,
         f"{squeezed:,} of these sources are not square and were squeezed; emoaug align crops faces": squeezed,
         f"{other_size:,} real faces are not {size}x{size} pixels and were taken over as they are": other_size,

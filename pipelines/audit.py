@@ -207,7 +207,8 @@ def format_audit(audit: Audit) -> str:
         lines.append(f"subjects   {audit.subjects:,}, each {least} to {most} pictures, median {median}")
     if audit.without_subject:
         lines.append(
-            f"subjects   unknown for {audit.without_subject:,} pictures: splits can only keep duplicates together"
+            f"subjects   unknown for {audit.without_subject:,} pictures: splits can only keep duplicates together, and "
+            "two pictures of one person look like near duplicates (--subject-pattern reads people off file names)"
         )
     lines += [f"note       {note}" for note in audit.notes]
     copies = f", {audit.superfluous_copies:,} superfluous copies" if audit.superfluous_copies else ""

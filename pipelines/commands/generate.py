@@ -8,9 +8,10 @@ from typing import Annotated
 
 import tyro
 
-from augment.checkpoints import load_translator, read_config
+from augment.checkpoints import is_finished, load_translator, read_config
 from augment.engines import EngineSettings, open_engine
 from augment.exemplar_plans import ExemplarSettings, suitable_plan
+from augment.faces import MEASURES_FILE
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
 from augment.plans import PlanSettings
@@ -56,7 +57,14 @@ def run(options: Options) -> None:
     scale = IntensityScale.from_config(config)
     # Whoever takes the expressions of others, or takes any, needs no label.
     unlabelled = scale is not None or translator.takes_exemplars
+    if not is_finished(options.weights):
+        print(f"{options.weights}: its training was stopped before its end; the same emoaug train goes on with it")
     faces = open_dataset(options.data, options.reading, unlabelled=True)
+    if not (faces.root / MEASURES_FILE).exists():
+        print(
+            f"{options.data}: no landmarks beside the pictures; if these are not aligned, emoaug align puts faces "
+            "where systems look for them"
+        )
     labelled = faces.table["label"].notna().to_numpy(dtype=bool)
     if not unlabelled and (options.exemplars.sources or ("labelled" if labelled.any() else "all")) == "labelled":
         if not labelled.any():

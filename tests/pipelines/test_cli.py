@@ -350,6 +350,27 @@ def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     assert victim.name in out
 
 
+def test_doubtful_faces_and_weights_are_named_before_anything_is_made(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]
+    assert run(capsys, "train", "--data", tmp_path / "faces", "--out", tmp_path / "run", *tiny)[0] == 0
+    made = ["--data", tmp_path / "faces", "--weights", tmp_path / "run"]
+    out = run(capsys, "generate", *made, "--out", tmp_path / "sound")[1]
+    assert "stopped before its end" not in out
+    assert "no landmarks" not in out
+    settings = (tmp_path / "run" / "settings.json").read_text()
+    (tmp_path / "run" / "settings.json").write_text(settings.replace('"finished": true', '"finished": false'))
+    (tmp_path / "faces" / "faces.npz").unlink()
+    lines = run(capsys, "generate", *made, "--out", tmp_path / "doubtful")[1].splitlines()
+    assert "its training was stopped before its end" in lines[0]
+    assert "no landmarks beside the pictures; if these are not aligned, emoaug align" in lines[1]
+
+
+@pytest.mark.parametrize("arguments", [["audit", ""], ["generate", "--data", "", "--weights", "default", "--out", "x"]])
+def test_an_empty_path_is_not_the_folder_one_stands_in(capsys, arguments):
+    assert "an argument is empty" in mistake(capsys, *arguments)
+
+
 def test_where_nothing_is_missing_generate_says_so(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=4)
     made = ["--data", tmp_path / "faces", "--weights", "default", "--out", tmp_path / "bigger", "--policy", "balance"]
