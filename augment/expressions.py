@@ -188,7 +188,8 @@ def _unknown(label: str, wanted: str, classes: Sequence[str], known: str, closed
     words = {key: own.get(name, name) for key, name in _KNOWN.items() if name in own or not closed}
     words |= {_key(name): name for name in classes}
     near = difflib.get_close_matches(_key(wanted), words, 1, 0.75)
-    meant = words[near[0]] if near else None
+    # What is longer by more than a slip says more: unhappy is not happy.
+    meant = words[near[0]] if near and len(_key(wanted)) <= len(near[0]) + 1 else None
     question = f"Did you mean {meant}? " if meant else ""
     # What no one can know is left to be filled in: followed blindly, a guess would be a wrong label.
     renaming, vocabulary = quote(f"{label}={meant or 'CLASS'}"), quote(",".join([*classes, wanted]))

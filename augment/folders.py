@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from augment.expressions import UnknownExpressionError, resolve_labels
-from augment.listings import UNLABELLED, read_rows
+from augment.listings import UNLABELLED, is_label, read_rows
 from augment.pictures import read_file, read_picture, write_bytes
 from augment.readers import name_subjects, read_class_folders, read_fer2013, read_table
 from emoaug import EmoaugError
@@ -184,9 +184,20 @@ def read_faces(
         hint = "; without labels, align needs --unlabelled, and train --conditions blendshapes" if lacking else ""
         raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
     # Renamed to that word, as the error below says, a folder's pictures have no label.
-    bare = {old.strip().casefold() for old, new in (labels or {}).items() if unlabelled and new.strip() == UNLABELLED}
+    bare = {old.strip().casefold(): new for old, new in (labels or {}).items() if not is_label(new)}
+    if bare and not unlabelled:
+        old, new = next(iter(bare.items()))
+        raise EmoaugError(
+            f"--labels {old}={new}: pictures without a label are not taken here; --unlabelled does, where known"
+        )
     labels = {old: new for old, new in (labels or {}).items() if old.strip().casefold() not in bare}
-    written = [None if w is None or w.strip().casefold() in bare else w for w in records["label"]]
+    words = [None if word is None else word.strip().casefold() for word in records["label"]]
+    written = [None if word in bare else label for word, label in zip(words, records["label"], strict=True)]
+    notes += [
+        f"no picture is labelled '{old}', so the renaming {old}={bare[old]} did nothing"
+        for old in bare
+        if old not in words
+    ]
     try:
         named, classes, remarks = resolve_labels([w for w in written if w is not None], labels, vocabulary)
     except UnknownExpressionError as error:

@@ -151,7 +151,7 @@ def generate(
             "finished": False,
             "identity": identity,
             "settings": asdict(settings) | {"device": device, "precision": precision, "size": size},
-            "provenance": {"data": path_from(out, faces.root), **provenance},
+            "provenance": provenance | {"data": path_from(out, faces.root)},
             "plan": plan_summary(plan),
             "condition_names": list(translator.condition_names),
             "vocabulary": list(faces.vocabulary),

@@ -18,9 +18,8 @@ def interruption_cleared_up() -> Iterator[None]:
     """Within, a first Ctrl-C raises KeyboardInterrupt, as ever; another one, meanwhile, ends the process at once.
 
     Python takes threads that it was not left to wait for for ended, and such threads of torch bring the process down
-    when it ends; the end at once is that of a kill, from which every command goes on. After a first one, what follows
-    this is the end of the process, which a further one is not to disturb. Where `interruption_held` changes nothing,
-    nor does this.
+    when it ends; the end at once is that of a kill, from which every command goes on. After a first one that stays so:
+    what follows is the end of the process. Where `interruption_held` changes nothing, nor does this.
     """
     if not _ours():
         yield
@@ -29,8 +28,8 @@ def interruption_cleared_up() -> Iterator[None]:
     try:
         yield
     finally:
-        stopped = signal.getsignal(signal.SIGINT) is _leave
-        signal.signal(signal.SIGINT, signal.SIG_IGN if stopped else signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) is _stop:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -70,5 +69,9 @@ def interruption_held() -> Iterator[list[int]]:
     try:
         yield came
     finally:
-        if signal.getsignal(signal.SIGINT) is note:
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is note:
             signal.signal(signal.SIGINT, before)
+        elif handler is _stop:
+            # One came, and what follows is clearing up.
+            signal.signal(signal.SIGINT, _leave)

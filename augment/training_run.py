@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 import torch
@@ -271,9 +271,10 @@ def _precision(out: Path, settings: TrainingSettings, restart: bool) -> Precisio
     """
     run = None if restart else read_run(out, KIND, RUN_FILE)
     if settings.precision == "auto" and run is not None:
-        # What is damaged is found when the run is compared.
         with suppress(KeyError, TypeError):
-            return run["identity"]["training"]["precision"]
+            before = run["identity"]["training"]["precision"]
+            if before in get_args(Precision):
+                return before
     return choose_precision(settings.precision, choose_device(settings.device))
 
 

@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given[0] in ("-V", "--version"):
         print(__version__)
         return 0
-    if "" in given:
+    if any(not text or (text.startswith("--") and text.endswith("=")) for text in given):
         return _fail("an argument is empty, as that of a variable that is not set; give a value, or leave it out")
     if given[0] not in COMMANDS:
         import difflib

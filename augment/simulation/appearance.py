@@ -32,7 +32,7 @@ from augment.simulation.wrinkles import age_lines, paint_wrinkles
 
 __all__ = ["MONK_SCALE", "WRINKLES", "AppearanceSettings", "Surface", "background", "draw_appearance", "dress"]
 
-LIGHTEST_SKIN = 0.40
+PALE_SKIN = 0.40
 """Mean albedo of skin from which on teeth are lightened with it. Without, the teeth of 69 rendered people with light
 cheeks were 0.90 times as bright as these (sRGB, 90th percentile between the lips' inner edges), those of 28 smiling
 people of the Face Research Lab London Set 1.19 times."""
@@ -111,7 +111,7 @@ def _part_colours(person: Person) -> np.ndarray:
     yellow = min(max(0.25 + 0.5 * (person.age - 20) / 60 + 0.2 * rng.standard_normal() * person.irregularity, 0), 1)
     skin = skin_tone(person)
     # The lightest tones are lighter here than skin's albedo is; of teeth that were not, smiles would be grey inside.
-    beside = max(1.0, float(skin.mean()) / LIGHTEST_SKIN)
+    beside = max(1.0, float(skin.mean()) / PALE_SKIN)
     colours = {
         "skin": skin,
         "eyeball": np.array([0.68, 0.63, 0.58]) * [1, 1 - 0.06 * yellow, 1 - 0.16 * yellow],

@@ -58,7 +58,7 @@ def run(options: Options) -> None:
     # Whoever takes the expressions of others, or takes any, needs no label.
     unlabelled = scale is not None or translator.takes_exemplars
     if not is_finished(options.weights):
-        print(f"{options.weights}: its training was stopped before its end; the same emoaug train goes on with it")
+        print(f"{options.weights}: its training is not finished; the same emoaug train goes on with it")
     faces = open_dataset(options.data, options.reading, unlabelled=True)
     if not (faces.root / MEASURES_FILE).exists():
         print(

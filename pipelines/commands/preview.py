@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +45,7 @@ class Options:
     side: int = 224
     """Side of each picture in the sheet, pixels."""
     pictures: Path | None = None
-    """Folder in which to write every changed photograph as well, in full size."""
+    """Folder in which to write every changed photograph as well, in full size, over files of the same names."""
 
 
 def run(options: Options) -> None:
@@ -59,10 +59,10 @@ def run(options: Options) -> None:
     system = SharedTranslator(options.weights)
     asked = asked_of(system, words(options.targets), options.strength)
     stems = _stems(paths)
-    if options.pictures is not None:
-        there = [p for stem in stems for name in asked if (p := options.pictures / f"{stem}-{name}.png").exists()]
-        if there:
-            raise EmoaugError(f"{there[0]} exists already; choose another folder for the pictures")
+    made_files = [] if options.pictures is None else [options.pictures / f"{s}-{t}.png" for s in stems for t in asked]
+    over = {path.resolve() for path in paths} & {path.resolve() for path in (options.out, *made_files)}
+    if over:
+        raise EmoaugError(f"{min(over)} would be written over, and is one of the photographs; choose another place")
     landmarker = FaceLandmarker() if options.find_face else None
     rows, names, without = [], [], []
     for path, stem in zip(tqdm(paths, desc="photographs", unit="picture"), stems, strict=True):
@@ -84,9 +84,8 @@ def run(options: Options) -> None:
     for reason in without:
         print(f"left out: {reason}")
     if not rows:
-        raise EmoaugError(
-            "no photograph has a face that was found; where they are cropped faces already, say --no-find-face"
-        )
+        hint = "; where they are cropped faces already, say --no-find-face" if options.find_face else ""
+        raise EmoaugError(f"no photograph can be shown{hint}")
     write_bytes(options.out, encode_png(contact_sheet(rows, names, ["source", *asked])))
     print(f"look: {options.out}")
 
@@ -100,7 +99,10 @@ def _listed(options: Options) -> list[Path]:
         if not given.is_dir():
             paths.append(given)
             continue
-        found = find_pictures(given).names
+        # Not what an earlier look wrote among them.
+        own = {options.out.resolve()} | ({options.pictures.resolve()} if options.pictures else set())
+        every = [(name, (given / name).resolve()) for name in find_pictures(given).names]
+        found = [name for name, path in every if own.isdisjoint({path, *path.parents})]
         if not found:
             raise EmoaugError(f"{given} has no pictures")
         some = np.random.default_rng(0).permutation(len(found))[: options.count]
@@ -111,10 +113,11 @@ def _listed(options: Options) -> list[Path]:
 
 
 def _stems(paths: list[Path]) -> list[str]:
-    """What files made of each picture begin with: its name, and a number where another has the same."""
-    seen: Counter[str] = Counter()
-    stems = []
+    """What files made of each picture begin with: its name, and a number where another has the same, in any case."""
+    stems: list[str] = []
+    taken: set[str] = set()
     for path in paths:
-        seen[path.stem] += 1
-        stems.append(path.stem if seen[path.stem] == 1 else f"{path.stem}-{seen[path.stem]}")
+        names = (path.stem if number == 1 else f"{path.stem}-{number}" for number in count(1))
+        stems.append(next(name for name in names if name.casefold() not in taken))
+        taken.add(stems[-1].casefold())
     return stems

@@ -61,6 +61,7 @@ def test_unknown_name_lists_what_is_known_and_how_to_map_it():
     [
         ("hapy", None, "Did you mean happy? Map it with --labels hapy=happy,"),
         ("Suprised", None, "Did you mean surprise? Map it with --labels Suprised=surprise,"),
+        ("unhappy", None, "Map it with --labels unhappy=CLASS,"),
         ("very happy", None, "Map it with --labels 'very happy=CLASS',"),
         ("joyful!", ["joy", "calm"], "Did you mean joy? Map it with --labels 'joyful!=joy',"),
         ("disgusst", ["happy", "sad"], "Map it with --labels disgusst=CLASS,"),

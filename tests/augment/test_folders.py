@@ -431,7 +431,11 @@ def test_pictures_of_an_albums_folders_are_without_a_label_where_told_so(tmp_pat
     with pytest.raises(EmoaugError) as error:
         read_faces(tmp_path)
     assert "unlabelled" not in str(error.value)
-    table = read_faces(tmp_path, {"Sub Dir": "unlabelled"}, unlabelled=True).table
+    with pytest.raises(EmoaugError, match="sub dir=unlabelled: pictures without a label are not taken here"):
+        read_faces(tmp_path, {"sub dir": "unlabelled"})
+    faces = read_faces(tmp_path, {"Sub Dir": "Unlabeled", "misc": "unlabelled"}, unlabelled=True)
+    assert "no picture is labelled 'misc', so the renaming misc=unlabelled did nothing" in faces.notes
+    table = faces.table
     assert dict(zip(table.file_name, table.label, strict=True)) == {
         "a.png": None,
         "sub dir/b.png": None,

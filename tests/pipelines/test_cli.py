@@ -356,17 +356,20 @@ def test_doubtful_faces_and_weights_are_named_before_anything_is_made(capsys, tm
     assert run(capsys, "train", "--data", tmp_path / "faces", "--out", tmp_path / "run", *tiny)[0] == 0
     made = ["--data", tmp_path / "faces", "--weights", tmp_path / "run"]
     out = run(capsys, "generate", *made, "--out", tmp_path / "sound")[1]
-    assert "stopped before its end" not in out
+    assert "is not finished" not in out
     assert "no landmarks" not in out
     settings = (tmp_path / "run" / "settings.json").read_text()
     (tmp_path / "run" / "settings.json").write_text(settings.replace('"finished": true', '"finished": false'))
     (tmp_path / "faces" / "faces.npz").unlink()
     lines = run(capsys, "generate", *made, "--out", tmp_path / "doubtful")[1].splitlines()
-    assert "its training was stopped before its end" in lines[0]
+    assert "its training is not finished" in lines[0]
     assert "no landmarks beside the pictures; if these are not aligned, emoaug align" in lines[1]
 
 
-@pytest.mark.parametrize("arguments", [["audit", ""], ["generate", "--data", "", "--weights", "default", "--out", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["audit", ""], ["audit", "--json=", "x"], ["generate", "--data", "", "--weights", "default", "--out", "x"]],
+)
 def test_an_empty_path_is_not_the_folder_one_stands_in(capsys, arguments):
     assert "an argument is empty" in mistake(capsys, *arguments)
 

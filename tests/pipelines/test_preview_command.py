@@ -39,22 +39,38 @@ def test_a_sheet_and_the_photographs(album, capsys):
     assert smiling.shape == source.shape
     assert np.array_equal(smiling[:, :40], source[:, :40])
     assert (cv2.absdiff(smiling, source) > 20).any()
-    assert main(command) == 2
-    assert "exists already" in capsys.readouterr().err
 
 
-def test_photographs_of_one_name_and_what_is_there_already(album, capsys):
+def test_photographs_of_one_name_do_not_write_over_each_other(album, capsys):
     (album.parent / "other").mkdir()
-    (album.parent / "other" / "1.png").write_bytes((album / "1.png").read_bytes())
-    command = ["preview", "album/1.png", "other/1.png", "--targets", "sad", "--pictures", "changed"]
-    assert main(command) == 0
-    made = {path.name: path.read_bytes() for path in (album.parent / "changed").iterdir()}
-    assert sorted(made) == ["1-2-sad.png", "1-sad.png"]
-    assert len(set(made.values())) == 1
-    (album.parent / "changed" / "1-sad.png").unlink()
-    assert main(command) == 2
-    assert "1-2-sad.png exists already" in capsys.readouterr().err
-    assert not (album.parent / "changed" / "1-sad.png").exists()
+    for name in ("1.png", "1-2.PNG"):
+        (album.parent / "other" / name).write_bytes((album / "1.png").read_bytes())
+    command = ["preview", "album/1.png", "other/1-2.PNG", "other/1.png", "--targets", "sad", "--pictures", "changed"]
+    # The same command again writes the same again.
+    for _ in range(2):
+        assert main(command) == 0
+        made = {path.name: path.read_bytes() for path in (album.parent / "changed").iterdir()}
+        assert sorted(made) == ["1-2-sad.png", "1-3-sad.png", "1-sad.png"]
+        assert len(set(made.values())) == 1
+
+
+def test_no_photograph_is_written_over(album, capsys):
+    before = {path: path.read_bytes() for path in album.iterdir()}
+    (album / "0-sad.png").write_bytes(before[album / "0.png"])
+    for more in (["--out", "album/1.png"], ["--pictures", "album"]):
+        command = ["preview", "album/0.png", "album/1.png", "album/0-sad.png", "--targets", "sad"]
+        assert main([*command, *more]) == 2
+        assert "would be written over" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_sheet_among_the_photographs_is_none_of_them(album, capsys, monkeypatch):
+    monkeypatch.chdir(album)
+    heights = []
+    for _ in range(2):
+        assert main(["preview", ".", "--targets", "sad", "--pictures", "changed"]) == 0
+        heights.append(read_picture(album / "preview.png").shape[0])
+    assert heights[0] == heights[1]
 
 
 def test_of_a_large_folder_some_are_drawn_always_the_same(album, capsys):
