@@ -334,7 +334,7 @@ def check_apart(also: FaceTable, faces: FaceTable) -> None:
 
 
 def data_hash(faces: FaceTable) -> str:
-    """A hash of what is trained on: each picture's content with its label, who it shows, and what was measured on it."""
+    """A hash of what is trained on: each picture's content with its label, who it shows, what was measured on it."""
     known = zip(faces.table.label, faces.table.subject, strict=True)
     rows = (f"{faces.sha256(i)} {json.dumps([str(value) for value in row])}" for i, row in enumerate(known))
     digest = hashlib.sha256("\n".join(rows).encode())
