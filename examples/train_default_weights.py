@@ -4,7 +4,7 @@ Real faces give neutral and happy and what people look like; rendered ones, half
 backdrops of the real ones, give all seven expressions, shown strongly: faint ones teach a system to change little. Half
 of the rendered people hold still, so that their pictures are pairs: without these, open mouths seldom learnt to close.
 LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
-CC BY 4.0) as `emoaug align` wrote it at 64 px. About 40 minutes on one core; every part can be stopped and goes
+CC BY 4.0) as `emoaug align` wrote it at 64 px. An hour or so of one core; every part can be stopped and goes
 on when the script is started again.
 
 python examples/train_default_weights.py LONDON OUT [STEPS]
