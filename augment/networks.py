@@ -235,8 +235,10 @@ def enlarged(maps: Tensor, side: int) -> Tensor:
 def enlarged_along(maps: Tensor, faces: Tensor, detailed: Tensor) -> Tensor:
     """Enlarge maps so that their edges fall on those of the faces that they belong to: a guided filter.
 
-    Around every pixel the map is read as a linear function of the face's brightness, and that function is applied to
-    the brightness of the finer face. Interpolated alone, what is painted over lips of a large face smears over skin.
+    Around every pixel the map is read as a linear function of the face's brightness, and to the interpolated map is
+    added what that function makes of the finer face's detail. Interpolated alone, what is painted over lips of a large
+    face smears over skin; the source also smooths what brightness does not explain, and lips that open have no edge yet
+    where the mouth will end.
 
     Args:
         maps: (N, C, s, s).
@@ -256,9 +258,9 @@ def enlarged_along(maps: Tensor, faces: Tensor, detailed: Tensor) -> Tensor:
     variance = mean_around(brightness.square(), window) - mean.square()
     # Differences of brightness fainter than 0.1 are texture, which the map is not to follow.
     slope = (mean_around(brightness * maps, window) - mean * means) / (variance + 0.1**2)
-    rest = means - slope * mean
-    slope, rest = mean_around(slope, window), mean_around(rest, window)
-    return enlarged(slope, side) * detailed.float().mean(1, keepdim=True) + enlarged(rest, side)
+    slope = mean_around(slope, window)
+    detail = detailed.float().mean(1, keepdim=True) - enlarged(brightness, side)
+    return enlarged(maps, side) + enlarged(slope, side) * detail
 
 
 def scaled(faces: Tensor, side: int) -> Tensor:

@@ -176,7 +176,7 @@ def test_maps_are_enlarged_as_a_plain_guided_filter_enlarges_them():
     maps, faces = torch.rand(1, 1, 6, 6, generator=g), torch.rand(1, 3, 6, 6, generator=g) * 2 - 1
     detailed = torch.rand(1, 3, 12, 12, generator=g) * 2 - 1
     light, finer, wanted = faces.mean(1)[0].numpy(), detailed.mean(1)[0].numpy(), maps[0, 0].numpy()
-    slope, rest = np.zeros((6, 6)), np.zeros((6, 6))
+    slope = np.zeros((6, 6))
 
     def around(of, y, x):
         return of[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
@@ -184,10 +184,9 @@ def test_maps_are_enlarged_as_a_plain_guided_filter_enlarges_them():
     for y, x in np.ndindex(6, 6):
         here, there = around(light, y, x), around(wanted, y, x)
         slope[y, x] = np.cov(here.ravel(), there.ravel(), bias=True)[0, 1] / (here.var() + 0.01)
-        rest[y, x] = there.mean() - slope[y, x] * here.mean()
-    means = [np.array([[around(of, y, x).mean() for x in range(6)] for y in range(6)]) for of in (slope, rest)]
-    large = [cv2.resize(of, (12, 12), interpolation=cv2.INTER_LINEAR) for of in means]
-    expected = large[0] * finer + large[1]
+    slope = np.array([[around(slope, y, x).mean() for x in range(6)] for y in range(6)])
+    large = [cv2.resize(of, (12, 12), interpolation=cv2.INTER_LINEAR) for of in (slope, wanted, light)]
+    expected = large[1] + large[0] * (finer - large[2])
     np.testing.assert_allclose(enlarged_along(maps, faces, detailed)[0, 0].numpy(), expected, atol=1e-5)
 
 
@@ -202,4 +201,6 @@ def test_an_enlarged_map_has_its_edge_where_the_face_has_one():
     assert (along - truth).abs().max() < 0.1
     assert (alone - truth).abs().max() > 0.3
     assert torch.equal(enlarged_along(maps, faces, faces), maps)
+    # Where a face has no finer detail, the map is interpolated, as sharp as it was.
+    torch.testing.assert_close(enlarged_along(maps, faces, enlarged(faces, 64)), alone)
     torch.testing.assert_close(enlarged_along(torch.full_like(maps, 0.3), faces, detailed), torch.full_like(truth, 0.3))
