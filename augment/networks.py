@@ -154,9 +154,8 @@ class Retouched(NamedTuple):
 class Retouch(nn.Module):
     """Changes a face by moving its pixels and painting over them where a mask says so.
 
-    It is decided at half the side and enlarged, where it is painted along the edges of the moved face: fine detail is
-    the source's own, and paint that could change single pixels would be noise in a critic's blind spots; for the same
-    reason it is smoothed.
+    It is decided at half the side and enlarged, in finer faces along their edges: fine detail is the source's own, and
+    paint that could change single pixels would be noise in a critic's blind spots; for the same reason it is smoothed.
     Paint is darker or lighter than its surroundings and has the hue of its neighbourhood, stronger or paler:
     expressions cast shadows and bare teeth, and free colours ended as red lips on neutral faces. A grey face so stays
     grey, and the teeth of a face in the shade are not white.
@@ -199,8 +198,8 @@ class Retouch(nn.Module):
         # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as
         # bright as the light that falls on the face lets them be.
         own = low.shape[-1]
-        mask = torch.sigmoid(self.mask(features).float() - 2)
-        mask = enlarged_along(mask, scaled(low, mask.shape[-1]), moved).clamp(0, 1)
+        mask = enlarged(torch.sigmoid(self.mask(features).float() - 2), own)
+        mask = enlarged_along(mask, low, moved).clamp(0, 1)
         hue = mean_around(low - brightness, 2 * (own // 16) + 1)
         light = mean_around(brightness, 2 * (own // 8) + 1) + enlarged(smoothed(torch.tanh(light)), own)
         paint = enlarged(light + enlarged(smoothed(2 * torch.sigmoid(colour)), own) * hue, side)

@@ -133,19 +133,20 @@ def test_paint_follows_the_light_on_the_face():
     torch.testing.assert_close(light - dark, torch.full_like(dark, 0.5), atol=1e-5, rtol=0)
 
 
-def test_what_is_painted_over_follows_the_edges_of_the_face():
+def test_what_is_painted_over_follows_the_edges_of_a_larger_face():
     layer, (_, features, coarse) = retouch()
-    # A dark half that begins at column 15 of 32, inside a pixel of the features, where the mask changes too.
-    faces = torch.full((2, 3, 32, 32), 0.8)
-    faces[..., 15:] = -0.8
+    # A dark half that begins at column 29 of 64, where the mask, which has 16 columns, changes too.
+    faces = torch.full((2, 3, 64, 64), 0.8)
+    faces[..., 29:] = -0.8
     torch.nn.init.zeros_(layer.mask.weight)
     with torch.no_grad():
         layer.mask.weight[:, 0, 2, 2] = 1.0
     features[:, 0] = torch.where(torch.arange(16) < 7, -10.0, 10.0)
     features[:, 0, :, 7] = 2.0
-    mask = layer(faces, features, coarse).mask[0, 0, 16]
-    assert mask[14] < 0.2
-    assert mask[15] > 0.8
+    mask = layer(faces, features, coarse).mask[0, 0, 32]
+    small = layer(scaled(faces, 32), features, coarse).mask[0, 0, 16]
+    assert mask[29] - mask[28] > 0.3
+    assert enlarged(small.expand(1, 1, 32, 32), 64)[0, 0, 0].diff().max() < 0.2
 
 
 def test_paint_never_alternates_pixel_by_pixel():
