@@ -198,8 +198,12 @@ class Retouch(nn.Module):
         # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as
         # bright as the light that falls on the face lets them be.
         own = low.shape[-1]
-        mask = enlarged(torch.sigmoid(self.mask(features).float() - 2), own)
-        mask = enlarged_along(mask, low, moved).clamp(0, 1)
+        mask = torch.sigmoid(self.mask(features).float() - 2)
+        if side == own:
+            # Not along edges, to which the networks would leave the shape of mouths that open, and these have none yet.
+            mask = enlarged(mask, own)
+        else:
+            mask = enlarged_along(mask, scaled(low, mask.shape[-1]), moved).clamp(0, 1)
         hue = mean_around(low - brightness, 2 * (own // 16) + 1)
         light = mean_around(brightness, 2 * (own // 8) + 1) + enlarged(smoothed(torch.tanh(light)), own)
         paint = enlarged(light + enlarged(smoothed(2 * torch.sigmoid(colour)), own) * hue, side)
