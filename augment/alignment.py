@@ -1,6 +1,7 @@
 """Aligning a whole dataset: find, align and crop every face, on all cores, stoppable at any moment."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from augment.folders import FaceTable, write_metadata
 from augment.listings import UNLABELLED
 from augment.models import FACE_LANDMARKER, find_model
 from augment.pictures import contact_sheet, encode_png, read_picture, write_bytes, write_text
-from augment.runs import Hold, clear_up, finished_result, locked, path_from, remove_temporary_files, write_run
+from augment.runs import Hold, clear_up, finished_result, locked, remove_temporary_files, write_run
 from augment.workers import cores, do_all
 from emoaug import EmoaugError, __version__
 
@@ -136,7 +137,8 @@ def align_folder(source: FaceTable, out: Path, settings: AlignSettings | None = 
             "settings": {"size": settings.size, "crop": settings.crop, "model_sha256": FACE_LANDMARKER.sha256},
             "versions": {"emoaug": __version__}
             | {name: version(name) for name in ("mediapipe", "opencv-contrib-python")},
-            "provenance": {"data": path_from(out, source.root)},
+            # As seen from the folder: aligned faces are given away, and need not tell whose disk they were made on.
+            "provenance": {"data": os.path.relpath(source.root.resolve(), out.resolve())},
             "vocabulary": list(source.vocabulary),
             "notes": list(source.notes),
         }

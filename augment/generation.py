@@ -36,16 +36,7 @@ from augment.generation_work import Job
 from augment.pictures import write_bytes
 from augment.plans import check_plan, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
-from augment.runs import (
-    Hold,
-    clear_up,
-    finished_result,
-    locked,
-    path_from,
-    read_run,
-    remove_temporary_files,
-    write_run,
-)
+from augment.runs import Hold, clear_up, finished_result, locked, read_run, remove_temporary_files, write_run
 from augment.systems.base import LARGEST_DETAIL, Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
@@ -151,7 +142,7 @@ def generate(
             "finished": False,
             "identity": identity,
             "settings": asdict(settings) | {"device": device, "precision": precision, "size": size},
-            "provenance": provenance | {"data": path_from(out, faces.root)},
+            "provenance": provenance | {"data": str(faces.root.absolute())},
             "plan": plan_summary(plan),
             "condition_names": list(translator.condition_names),
             "vocabulary": list(faces.vocabulary),

@@ -63,11 +63,6 @@ def read_run(out: Path, kind: str, file: str = RUN) -> dict[str, Any] | None:
     return run
 
 
-def path_from(out: Path, other: Path) -> str:
-    """A path as seen from a folder, for its run.json: good wherever one stands, and where both are moved together."""
-    return os.path.relpath(other.resolve(), out.resolve())
-
-
 def finished_result(
     out: Path, kind: str, identity: Mapping[str, Any], build: Callable[[dict[str, Any]], Result]
 ) -> Result | None:

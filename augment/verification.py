@@ -246,7 +246,7 @@ def _dataset(folder: Path, run: Mapping[str, Any]) -> Path | None:
     """The dataset that run.json says a folder was made from, None if it is not named or not there."""
     for part in (run, run.get("provenance"), run.get("settings")):
         data = part.get("data") if isinstance(part, dict) else None
-        # Written as seen from the folder, wherever whoever verifies it stands.
+        # Absolute, or as seen from the folder, wherever whoever verifies it stands.
         if isinstance(data, str) and data and os.path.exists(place := folder.resolve() / data):  # noqa: PTH110 - see check_name
             return place
     return None

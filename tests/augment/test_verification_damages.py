@@ -94,7 +94,7 @@ def face_for_test(folder: Path) -> str:
 
 
 def dataset(folder: Path) -> Path:
-    return folder / json.loads((folder / "run.json").read_text())["provenance"]["data"]
+    return Path(json.loads((folder / "run.json").read_text())["provenance"]["data"])
 
 
 DAMAGES = {
