@@ -142,7 +142,7 @@ def generate(
             "finished": False,
             "identity": identity,
             "settings": asdict(settings) | {"device": device, "precision": precision, "size": size},
-            "provenance": provenance | {"data": str(faces.root.absolute())},
+            "provenance": provenance | {"data": str(faces.root.resolve())},
             "plan": plan_summary(plan),
             "condition_names": list(translator.condition_names),
             "vocabulary": list(faces.vocabulary),
