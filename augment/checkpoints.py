@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from augment.runs import read_json
 from augment.systems.base import Translator
 from emoaug import EmoaugError, __version__
 
@@ -26,6 +27,8 @@ FORMAT = 1
 """Version of the checkpoint folder; raised when an older emoaug could not read a newer folder."""
 
 WEIGHTS = "weights.safetensors"
+RUN_FILE = "settings.json"
+"""What decides a training, in the run folder above its checkpoint."""
 CONFIG = "config.json"
 
 DEFAULT = "default"
@@ -201,8 +204,8 @@ def is_finished(folder: Path | str) -> bool:
     """Whether the training that wrote a checkpoint has come to its end, as far as its run folder is there to tell."""
     place = checkpoint_folder(folder)
     try:
-        run = json.loads((place.parent / "settings.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        run = read_json(place.parent / RUN_FILE)
+    except (OSError, EmoaugError):
         return True
     return not isinstance(run, dict) or run.get("finished") is not False
 

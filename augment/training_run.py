@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from augment.checkpoints import load_translator, read_config
+from augment.checkpoints import RUN_FILE, load_translator, read_config
 from augment.devices import (
     Machines,
     Precision,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 KIND = "emoaug train"
-RUN_FILE = "settings.json"
 
 Conditions = Literal["labels", "blendshapes", "action-units"]
 """What a condition asks for: the class that faces are labelled with, or the strength of each movement that was measured
