@@ -96,8 +96,8 @@ _BROWS = slice(17, 27)
 _BROW_DROP = 0.8
 """cm."""
 # Where the hair grows the published shapes of the brow move it by 3 to 7 mm, and MediaPipe's scores hardly follow; they
-# do when it moves by a centimetre.
-_BROW_GAIN = {"browDown": 2.4, "browInnerUp": 1.6, "browOuterUp": 1.6}
+# do when it moves by a centimetre or more: a brow that is all down then scores 0.5, as frowns on photographs do.
+_BROW_GAIN = {"browDown": 3.0, "browInnerUp": 2.1, "browOuterUp": 1.6}
 
 
 def load_ict(path: Path) -> FaceModel:
