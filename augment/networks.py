@@ -154,11 +154,12 @@ class Retouched(NamedTuple):
 class Retouch(nn.Module):
     """Changes a face by moving its pixels and painting over them where a mask says so.
 
-    It is decided at half the side and enlarged, in finer faces along their edges: fine detail is the source's own, and
-    paint that could change single pixels would be noise in a critic's blind spots; for the same reason it is smoothed.
-    Paint is darker or lighter than its surroundings and has the hue of its neighbourhood, stronger or paler:
-    expressions cast shadows and bare teeth, and free colours ended as red lips on neutral faces. A grey face so stays
-    grey, and the teeth of a face in the shade are not white.
+    It is decided at half the side, motion at less, and enlarged: fine detail is the source's own, and paint that could
+    change single pixels would be noise in a critic's blind spots; for the same reason it is smoothed. Motion and the
+    mask's outlines are curves, smooth and as sharp in finer faces as in small ones. Paint is darker or lighter than its
+    surroundings and has the hue of its neighbourhood, stronger or paler: expressions cast shadows and bare teeth, and
+    free colours ended as red lips on neutral faces. A grey face so stays grey, and the teeth of a face in the shade are
+    not white.
 
     Args:
         channels: of the features.
@@ -173,6 +174,8 @@ class Retouch(nn.Module):
 
     max_flow: ClassVar[float] = 0.25
     """Farthest that a pixel is moved, the picture being 2 wide."""
+    max_logit: ClassVar[float] = 6.0
+    """Of the mask: sure enough to show nothing of what is under the paint, and not so sure that outlines get steps."""
 
     def __init__(self, channels: int, coarse_channels: int, kernel: int) -> None:
         super().__init__()
@@ -188,7 +191,7 @@ class Retouch(nn.Module):
         side = source.shape[-1]
         flow = self.max_flow * torch.tanh(self.flow(coarse).float())
         # Without this the cheapest motion is to shift the whole picture.
-        flow = enlarged(flow - flow.mean((2, 3), keepdim=True), side)
+        flow = splined(flow - flow.mean((2, 3), keepdim=True), side)
         # A little motion is everywhere in a face, and bilinear weights would blur it all.
         moved = warp(source, flow, "bicubic")
         light, colour = self.paint(features).float().chunk(2, 1)
@@ -198,12 +201,9 @@ class Retouch(nn.Module):
         # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as
         # bright as the light that falls on the face lets them be.
         own = low.shape[-1]
-        mask = torch.sigmoid(self.mask(features).float() - 2)
-        if side == own:
-            # Not along edges, to which the networks would leave the shape of mouths that open, and these have none yet.
-            mask = enlarged(mask, own)
-        else:
-            mask = enlarged_along(mask, scaled(low, mask.shape[-1]), moved).clamp(0, 1)
+        # Enlarged as shares, a mouth would have a blurred rim in finer faces.
+        logits = self.max_logit * torch.tanh((self.mask(features).float() - 2) / self.max_logit)
+        mask = torch.sigmoid(splined(logits, side))
         hue = mean_around(low - brightness, 2 * (own // 16) + 1)
         light = mean_around(brightness, 2 * (own // 8) + 1) + enlarged(smoothed(torch.tanh(light)), own)
         paint = enlarged(light + enlarged(smoothed(2 * torch.sigmoid(colour)), own) * hue, side)
@@ -228,6 +228,28 @@ def smoothed(maps: Tensor) -> Tensor:
     return F.conv2d(F.pad(maps, (1, 1, 1, 1), mode="replicate"), kernel, groups=maps.shape[1])
 
 
+def splined(maps: Tensor, side: int) -> Tensor:
+    """Enlarge control points (N, C, s, s) to the surfaces (N, C, side, side) of quadratic B-splines, in float32.
+
+    Bilinear weights have kinks at control points: moved with these, the irises of wide eyes become diamonds.
+
+    Source: Rueckert et al., "Nonrigid Registration Using Free-Form Deformations", IEEE TMI 1999, there cubic.
+    """
+    points = maps.shape[-1]
+    # Points beyond the border are like those at it.
+    surface = F.pad(maps.float(), (1, 1, 1, 1), mode="replicate")
+    places = (torch.arange(side, device=maps.device)[:, None] + 0.5) * (points / side) + 0.5
+    nearest = places.round()
+    off = places - nearest
+    weights = 0.5 * (0.5 - off).square(), 0.75 - off.square(), 0.5 * (0.5 + off).square()
+    for _ in ("down", "across"):
+        # A product of matrices would be cast where autocast is on, and rounded otherwise for another layout or batch.
+        before, at, after = (surface.index_select(2, nearest[:, 0].long() + step) for step in (-1, 0, 1))
+        surface = torch.addcmul(torch.addcmul(before * weights[0], at, weights[1]), after, weights[2])
+        surface = surface.mT.contiguous()
+    return surface
+
+
 def enlarged(maps: Tensor, side: int) -> Tensor:
     """Enlarge (N, C, s, s) to (N, C, side, side), bilinear, in float32."""
     if maps.shape[-1] == side:
@@ -239,9 +261,7 @@ def enlarged_along(maps: Tensor, faces: Tensor, detailed: Tensor) -> Tensor:
     """Enlarge maps so that their edges fall on those of the faces that they belong to: a guided filter.
 
     Around every pixel the map is read as a linear function of the face's brightness, and to the interpolated map is
-    added what that function makes of the finer face's detail. Interpolated alone, what is painted over lips of a large
-    face smears over skin; the source also smooths what brightness does not explain, and lips that open have no edge yet
-    where the mouth will end.
+    added what that function makes of the finer face's detail; the source also smooths what brightness does not explain.
 
     Args:
         maps: (N, C, s, s).

@@ -1,6 +1,8 @@
 import cv2
 import numpy as np
+import pytest
 import torch
+from scipy import ndimage
 
 from augment.networks import (
     PatchCritic,
@@ -13,6 +15,7 @@ from augment.networks import (
     mean_around,
     scaled,
     smoothed,
+    splined,
     tile,
     warp,
 )
@@ -36,7 +39,8 @@ def test_warp_by_half_a_pixel_weighs_four_neighbours_as_cubic_convolution_does()
     torch.testing.assert_close(warp(faces, flow, "bicubic")[..., 1:6], wanted, atol=1e-5, rtol=1e-5)
 
 
-def test_retouching_moves_pixels_with_bicubic_weights():
+def test_retouching_moves_pixels_with_bicubic_weights(monkeypatch):
+    monkeypatch.setattr(Retouch, "max_logit", 40.0)
     torch.manual_seed(0)
     retouch = Retouch(4, 4, 3)
     torch.nn.init.normal_(retouch.flow.weight, std=0.3)
@@ -107,7 +111,8 @@ def retouch() -> tuple[Retouch, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
     return Retouch(6, 4, 5), (faces, torch.randn(2, 6, 16, 16), torch.randn(2, 4, 8, 8))
 
 
-def test_motion_never_shifts_the_whole_picture():
+def test_motion_never_shifts_the_whole_picture(monkeypatch):
+    monkeypatch.setattr(Retouch, "max_logit", 50.0)
     layer, (faces, features, coarse) = retouch()
     torch.nn.init.constant_(layer.flow.bias, 3.0)
     torch.nn.init.constant_(layer.mask.bias, -50.0)
@@ -133,20 +138,18 @@ def test_paint_follows_the_light_on_the_face():
     torch.testing.assert_close(light - dark, torch.full_like(dark, 0.5), atol=1e-5, rtol=0)
 
 
-def test_what_is_painted_over_follows_the_edges_of_a_larger_face():
-    layer, (_, features, coarse) = retouch()
-    # A dark half that begins at column 29 of 64, where the mask, which has 16 columns, changes too.
-    faces = torch.full((2, 3, 64, 64), 0.8)
-    faces[..., 29:] = -0.8
+def test_the_outline_of_what_is_painted_is_the_same_and_as_sharp_in_a_finer_face():
+    layer, (faces, features, coarse) = retouch()
     torch.nn.init.zeros_(layer.mask.weight)
     with torch.no_grad():
         layer.mask.weight[:, 0, 2, 2] = 1.0
-    features[:, 0] = torch.where(torch.arange(16) < 7, -10.0, 10.0)
-    features[:, 0, :, 7] = 2.0
-    mask = layer(faces, features, coarse).mask[0, 0, 32]
-    small = layer(scaled(faces, 32), features, coarse).mask[0, 0, 16]
-    assert mask[29] - mask[28] > 0.3
-    assert enlarged(small.expand(1, 1, 32, 32), 64)[0, 0, 0].diff().max() < 0.2
+    features[:, 0] = torch.where(torch.arange(16) < 7, -20.0, 20.0)
+    small, large = (layer(enlarged(faces, side), features, coarse).mask[0, 0] for side in (32, 256))
+    # A small pixel's middle lies between two large ones.
+    torch.testing.assert_close((large[3::8, 3::8] + large[4::8, 4::8]) / 2, small, atol=0.01, rtol=0)
+    rim = ((large[128] > 0.1) & (large[128] < 0.9)).sum().item() / 16
+    shares = enlarged(torch.sigmoid(features[:1, :1]), 256)[0, 0, 128]
+    assert 0 < rim < 0.6 * ((shares > 0.1) & (shares < 0.9)).sum().item() / 16
 
 
 def test_paint_never_alternates_pixel_by_pixel():
@@ -170,6 +173,22 @@ def test_smoothing_is_a_binomial_mean_of_neighbours():
         for dx in (-1, 0, 1)
     )
     torch.testing.assert_close(smoothed(x), wanted)
+
+
+@pytest.mark.parametrize("side", [6, 9, 24])
+def test_control_points_are_enlarged_to_quadratic_splines(side):
+    points = torch.rand(2, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    places = (np.indices((side, side)) + 0.5) * 6 / side - 0.5
+    for surface, controls in zip(splined(points, side).flatten(0, 1), points.flatten(0, 1), strict=True):
+        wanted = ndimage.map_coordinates(controls.numpy(), places, order=2, prefilter=False, mode="nearest")
+        np.testing.assert_allclose(surface.numpy(), wanted, atol=1e-5)
+
+
+def test_control_points_are_enlarged_in_full_precision_whatever_is_cast():
+    points = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = splined(points, 32)
+    assert torch.equal(cast, splined(points, 32))
 
 
 def test_maps_are_enlarged_as_a_plain_guided_filter_enlarges_them():
