@@ -76,8 +76,8 @@ class CachedExpressions(VisionDataset):
         transform: Callable[..., Any] | None = None,
         target_transform: Callable[..., Any] | None = None,
     ) -> None:
-        if copies < 1 or seed < 0:
-            raise EmoaugError(f"copies is {copies} and seed {seed}; there are 1 or more copies, and seeds from 0 on")
+        if not all(isinstance(number, int) for number in (copies, seed)) or copies < 1 or seed < 0:
+            raise EmoaugError(f"copies is {copies} and seed {seed}; whole numbers, copies from 1 and seeds from 0 on")
         named = classes if classes is not None else getattr(dataset, "classes", None)
         if named is None:
             raise EmoaugError("the dataset does not say what its class numbers mean; give classes=[...]")
@@ -110,9 +110,7 @@ class CachedExpressions(VisionDataset):
         work = _Work(dataset, change, self.folder, list(named), copies, seed)
         if not _finished(self.folder, identity, copies):
             _make(work, identity, workers)
-        texts: dict[str, type] = {"file_name": str, "label": str}
-        table = pd.read_csv(self.folder / "metadata.csv", keep_default_na=False, dtype=texts)
-        table = table[table["copy"] < copies]
+        table = _rows(self.folder, copies)
         self._files = [self.folder / name for name in table["file_name"]]
         self._labels = [list(named).index(label) for label in table["label"]]
         self.sources = table["source_index"].tolist()
@@ -219,7 +217,20 @@ def _finished(folder: Path, identity: dict[str, Any], copies: int) -> bool:
     if run is None:
         return False
     check_same_run(folder, run, identity)
-    return int(run.get("copies", 0)) >= copies
+    if int(run.get("copies", 0)) < copies:
+        return False
+    # A copy that somebody removed is made again.
+    return all((folder / name).is_file() for name in _rows(folder, copies)["file_name"])
+
+
+def _rows(folder: Path, copies: int) -> pd.DataFrame:
+    """What the table says of the first copies."""
+    texts: dict[str, type] = {"file_name": str, "label": str}
+    try:
+        table = pd.read_csv(folder / "metadata.csv", keep_default_na=False, dtype=texts)
+        return table[table["copy"] < copies]
+    except (OSError, ValueError, KeyError) as error:
+        raise EmoaugError(f"{folder / 'metadata.csv'} is damaged ({error}); remove the folder to begin anew") from error
 
 
 def _sample(dataset: Any, index: int) -> tuple[PIL.Image.Image, int]:

@@ -96,7 +96,8 @@ def load_translator(
         systems: the known systems by name; by default those of `augment.systems`.
 
     Raises:
-        EmoaugError: not a checkpoint, an unknown system, settings that do not fit it, or damaged weights.
+        EmoaugError: not a checkpoint, an unknown system, settings that do not fit it, damaged weights, or no such
+            device.
     """
     folder = checkpoint_folder(folder)
     config = read_config(folder)
@@ -120,7 +121,10 @@ def load_translator(
         raise EmoaugError(f"{folder / WEIGHTS} is no readable safetensors file: {error}") from error
     _fill(translator, tensors, folder / WEIGHTS)
     translator.named_conditions = named_conditions(config)
-    return translator.eval().requires_grad_(False).to(device)
+    try:
+        return translator.eval().requires_grad_(False).to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise EmoaugError(f'device "{device}": {str(error).splitlines()[0]}') from error
 
 
 def named_conditions(config: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
@@ -190,7 +194,7 @@ def checkpoint_folder(folder: Path | str) -> Path:
     """
     if str(folder) == DEFAULT:
         return _PACKAGED
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     for candidate in (folder, folder / "checkpoint"):
         if (candidate / CONFIG).is_file():
             return candidate

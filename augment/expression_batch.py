@@ -34,8 +34,8 @@ class ExpressionBatch(ExpressionTransform):
     draws by (seed, epoch, index) take `RandomExpression` in an `AugmentedDataset`.
 
     Floats outside [0, 1] are an error, on a GPU of the first batch only, since a check is waited for. A picture of
-    which the network made no numbers stays as it is. Labels out of range are an error of torch's indexing, on a GPU a
-    late one.
+    which the network made no numbers stays as it is. Labels that no class has are an error; on a GPU, where the check
+    would be waited for, their pictures stay as they are.
 
     Args:
         system: a run folder, a checkpoint folder, a loaded system, or "default" for the weights of the package.
@@ -63,6 +63,13 @@ class ExpressionBatch(ExpressionTransform):
         if classes is None:
             raise EmoaugError("ExpressionBatch needs the name of each label, such as classes=dataset.classes")
         super().__init__(system, p, targets, strength, keep_label, classes, new_person, precision)
+        if normalized is not None and not (
+            len(normalized) == 2 and all(len(part) in (1, 3) for part in normalized) and min(normalized[1]) > 0
+        ):
+            raise EmoaugError(
+                f"normalized is {normalized}; give a mean and a standard deviation for each of 1 or 3 channels, these "
+                "above 0"
+            )
         self.normalized = normalized
         mean, deviation = (torch.tensor(values).view(-1, 1, 1) for values in normalized or self._identity)
         self._statistics = {torch.device("cpu"): (mean, deviation)}
@@ -70,7 +77,11 @@ class ExpressionBatch(ExpressionTransform):
 
     def forward(self, *inputs: Any) -> Any:
         """Change a batch: pictures and labels in, pictures and labels out."""
-        pictures, labels = inputs if len(inputs) > 1 else inputs[0]
+        batch = inputs if len(inputs) > 1 else inputs[0] if inputs else ()
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            got = type(batch).__name__ if not isinstance(batch, tuple | list) else f"{len(batch)} things"
+            raise EmoaugError(f"ExpressionBatch takes pictures and their labels, change(pictures, labels), not {got}")
+        pictures, labels = batch
         self._check(pictures, labels)
         device, size = pictures.device, len(pictures)
         # Drawn on the host: a number of faces that only the device knows would have to be waited for.
@@ -80,14 +91,16 @@ class ExpressionBatch(ExpressionTransform):
             return pictures, labels
         with torch.no_grad():
             chosen = torch.rand(size, device=device).argsort()[:count]
-            change = self._targets.draw(labels[chosen].long(), torch.rand(count, 2, device=device))
+            known = labels[chosen].long()
+            in_range = (known >= 0) & (known < self._targets.count)
+            change = self._targets.draw(known.clamp(0, self._targets.count - 1), torch.rand(count, 2, device=device))
             source = pictures[chosen]
             mean, deviation = self._statistics_on(device)
             unit = source.float() / 255 if source.dtype == torch.uint8 else source.float() * deviation + mean
             self._check_range(unit)
             frame = middle_square(*unit.shape[-2:])
             made = self._system.change(unit, frame, change.conditions, self.precision, seed)
-            usable = change.changed & made.isfinite().flatten(1).all(1)
+            usable = change.changed & in_range & made.isfinite().flatten(1).all(1)
             made = made.mul(255).round() if source.dtype == torch.uint8 else (made - mean) / deviation
             made = torch.where(usable.view(-1, 1, 1, 1), made.nan_to_num().to(source.dtype), source)
             new_labels = torch.where(usable, change.labels.to(labels.dtype), labels[chosen])
@@ -101,7 +114,8 @@ class ExpressionBatch(ExpressionTransform):
             raise EmoaugError(f"pictures are {pictures.dtype}; give uint8, or floats in [0, 1]")
         if pictures.dtype == torch.uint8 and self.normalized is not None:
             raise EmoaugError("pictures are uint8, which Normalize cannot have made; leave normalized=... out")
-        if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.shape != pictures.shape[:1]:
+        whole = isinstance(labels, Tensor) and not labels.is_floating_point() and labels.dtype != torch.bool
+        if not whole or labels.shape != pictures.shape[:1]:
             got = f"{tuple(labels.shape)} {labels.dtype}" if isinstance(labels, Tensor) else type(labels).__name__
             raise EmoaugError(
                 f"labels are {got}; give whole numbers, ({len(pictures)},), and mix them (MixUp, CutMix) afterwards"
@@ -110,6 +124,13 @@ class ExpressionBatch(ExpressionTransform):
             raise EmoaugError(
                 f"pictures are on {pictures.device} and labels on {labels.device}; move both to one device"
             )
+        if labels.device.type == "cpu" and len(labels):
+            low, high = (int(value) for value in labels.aminmax())
+            if low < 0 or high >= self._targets.count:
+                raise EmoaugError(
+                    f"labels go from {low} to {high}, and classes=[...] names 0 to {self._targets.count - 1}; name "
+                    "every class, and leave out pictures without a label"
+                )
 
     def _check_range(self, unit: Tensor) -> None:
         """Raise EmoaugError for floats that are not in [0, 1]; on a GPU of the first batch, which is waited for anyway.

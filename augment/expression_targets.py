@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from augment.expressions import resolve_labels
+from augment.expressions import known_as
 from emoaug import EmoaugError
 
 Targets = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -55,6 +55,8 @@ class ExpressionTargets:
         keep_label: bool,
         vectors: Tensor | None = None,
     ) -> None:
+        if not isinstance(strength, Sequence) or len(strength) != 2:
+            raise EmoaugError(f"strength is {strength!r}; give two numbers, the lower one first, such as (0.5, 1.0)")
         low, high = strength
         if not 0.001 <= low <= high <= 1:
             raise EmoaugError(f"strength is {low} to {high}; give two numbers from 0.001 to 1, the lower one first")
@@ -70,6 +72,11 @@ class ExpressionTargets:
         asked = torch.eye(len(condition_names)) if vectors is None else vectors
         shown = asked[torch.tensor(self._conditions).clamp_min(0)]
         self._tables = {torch.device("cpu"): (table, torch.tensor([len(row) for row in choices]), shown)}
+
+    @property
+    def count(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
 
     def draw(self, labels: Tensor, uniform: Tensor) -> Change:
         """Decide for every face, on the labels' device and without waiting for it.
@@ -127,12 +134,15 @@ class ExpressionTargets:
         return [[t for t in dict.fromkeys(wishes.get(k, [])) if t != k] for k in range(len(self.classes))]
 
     def _place(self, name: str) -> int:
-        known = [c for c, condition in zip(self.classes, self._conditions, strict=True) if condition >= 0]
-        if name not in known:
+        able = [
+            c for c, condition in zip(self.classes, self._conditions, strict=True) if condition >= 0 and c is not None
+        ]
+        known = known_as(name, able)
+        if known is None:
             raise EmoaugError(
-                f'targets name "{name}", which is none of the classes that can be changed: {_listed(known)}'
+                f'targets name "{name}", which is none of the classes that can be changed: {_listed(able)}'
             )
-        return self.classes.index(name)
+        return self.classes.index(known)
 
 
 def _condition_places(condition_names: Sequence[str], classes: Sequence[str | None]) -> list[int]:
@@ -142,14 +152,13 @@ def _condition_places(condition_names: Sequence[str], classes: Sequence[str | No
         if name is None:
             places.append(-1)
             continue
-        try:
-            (resolved,), _, _ = resolve_labels([name], vocabulary=condition_names)
-        except EmoaugError:
+        known = known_as(name, condition_names)
+        if known is None:
             raise EmoaugError(
                 f'the system was not trained on the class "{name}"; it knows {_listed(condition_names)}. Give None in '
                 "its place in classes=[...] to leave its faces as they are"
-            ) from None
-        places.append(list(condition_names).index(resolved))
+            )
+        places.append(list(condition_names).index(known))
     used = [place for place in places if place >= 0]
     if len(set(used)) < len(used):
         twice = next(condition_names[place] for place in used if used.count(place) > 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from torchvision.transforms import v2
 
@@ -31,6 +32,8 @@ class ExpressionTransform(v2.Transform):
         super().__init__()
         if not 0 <= p <= 1:
             raise EmoaugError(f"p is {p}; it is the share of pictures to change, 0 to 1")
+        if precision not in get_args(Precision):
+            raise EmoaugError(f"precision is {precision!r}; it is one of {', '.join(get_args(Precision))}")
         self._system = SharedTranslator(system)
         if new_person:
             self._system.needs("sample", "new_person=True")

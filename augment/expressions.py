@@ -214,6 +214,16 @@ def check_class_name(name: str) -> None:
         )
 
 
+def known_as(name: str, vocabulary: Sequence[str]) -> str | None:
+    """What a vocabulary calls an expression, by its very name or as a synonym of it; None where it lacks it."""
+    if name in vocabulary:
+        return name
+    try:
+        return resolve_labels([name], vocabulary=vocabulary)[0][0]
+    except EmoaugError:
+        return None
+
+
 def resolve_labels(
     names: Sequence[str], mapping: Mapping[str, str] | None = None, vocabulary: Sequence[str] | None = None
 ) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:

@@ -119,7 +119,8 @@ def generate(
     plan = plan.reset_index(drop=True)
     size = _size(faces, translator, plan, out, settings.size)
     identity = {
-        "plan": _sha256(csv_pieces(plan)),
+        # In words, of which messages are made.
+        "plan (targets, counts, strengths, seed)": _sha256(csv_pieces(plan)),
         "faces": _sha256(csv_pieces(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]])),
         "system": translator.name,
         "weights": weights_sha256(translator),

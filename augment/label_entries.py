@@ -67,7 +67,10 @@ def find_label(entries: list[Any], structure: TreeSpec, getter: LabelsGetter) ->
 
 
 def _default(sample: Any) -> Any:
-    """The second entry of a tuple or list, or in it or the sample itself the entry whose name has "label" in it."""
+    """The second entry of a tuple or list, or in it or the sample itself the entry that is named as the label.
+
+    That is "labels", "label", or the one whose name has "label" in it.
+    """
     if isinstance(sample, tuple | list):
         sample = sample[1] if len(sample) > 1 else None
         if isinstance(sample, _Place):
@@ -75,6 +78,14 @@ def _default(sample: Any) -> Any:
     if not isinstance(sample, Mapping):
         return None
     names = [name for name in sample if isinstance(name, str)]
-    exact = [name for name in names if name.lower() == "labels"]
+    for exact in ("labels", "label"):
+        named = [name for name in names if name.lower() == exact]
+        if named:
+            return sample[named[0]]
     similar = [name for name in names if "label" in name.lower()]
-    return sample[(exact or similar)[0]] if similar else None
+    if len(similar) > 1:
+        raise EmoaugError(
+            f"the sample has {' and '.join(similar)}; point at the label with labels=lambda sample: sample[...], and "
+            "leave out what would contradict it"
+        )
+    return sample[similar[0]] if similar else None

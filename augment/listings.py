@@ -34,6 +34,7 @@ MOST_COLUMNS = 10_000
 """Columns of a table; a file with more is not what it was taken for."""
 
 # What lies about in dataset folders and is no picture; anything else that is not read is reported.
+_READ = ", ".join(sorted(suffix[1:] for suffix in PICTURE_SUFFIXES))
 _OTHER_SUFFIXES = frozenset(
     {".csv", ".tsv", ".json", ".jsonl", ".npz", ".npy", ".txt", ".md", ".html", ".xml", ".yaml", ".yml", ".ini", ".db"}
 )
@@ -101,10 +102,12 @@ def find_pictures(root: Path) -> Listing:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(name + "/")
                 elif entry.is_dir():
-                    listing.rejected.append((name, "a link to a folder, which is not followed"))
+                    listing.rejected.append(
+                        (name, "a link to a folder, which is not followed; copy it, or move it here")
+                    )
                 elif Path(entry.name).suffix.lower() not in PICTURE_SUFFIXES:
                     if Path(entry.name).suffix.lower() not in _OTHER_SUFFIXES:
-                        listing.rejected.append((name, "not a kind of picture that is read"))
+                        listing.rejected.append((name, f"not a kind of picture that is read: {_READ}"))
                 elif entry.name.startswith("contact_sheet"):
                     continue
                 elif entry.is_symlink() and not _is_below(entry.path, inside):

@@ -16,7 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from emoaug import EmoaugError
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+)
 """File name endings, in lower case, that are read as pictures."""
 
 LARGEST_PICTURE = 100_000_000
@@ -108,7 +110,12 @@ def _rgb(pixels: np.ndarray) -> np.ndarray:
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """Scale [0, 65535] to [0, 255], rounded to the nearest: 65535 = 255 * 257."""
+    """Scale [0, 65535] to [0, 255], rounded to the nearest: 65535 = 255 * 257.
+
+    Cameras of 12 bits write [0, 4095] into such files, and what has no value above that is one of theirs, not black.
+    """
+    if pixels.max(initial=0) <= 4095:
+        return ((pixels.astype(np.uint32) * 255 + 2047) // 4095).astype(np.uint8)
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from augment.expressions import known_as
 from augment.folders import HELD_OUT_SPLITS, FaceTable
 from emoaug import EmoaugError
 
@@ -228,10 +229,11 @@ def subject_codes(table: pd.DataFrame) -> np.ndarray:
 
 def wanted_counts(real: Mapping[str, int], condition_names: tuple[str, ...], settings: PlanSettings) -> dict[str, int]:
     """Synthetic faces to make of each class that is a target, from the counts of its real ones."""
-    unknown = [name for name in settings.targets if name not in condition_names]
+    asked = {name: known_as(name, condition_names) for name in settings.targets}
+    unknown = [name for name, known in asked.items() if known is None]
     if unknown:
         raise EmoaugError(f"targets name {', '.join(unknown)}; what can be made here is {', '.join(condition_names)}")
-    targets = [name for name in condition_names if not settings.targets or name in settings.targets]
+    targets = [name for name in condition_names if not asked or name in asked.values()]
     if settings.policy == "per-class":
         return {name: settings.count for name in targets}
     if settings.policy == "multiply":

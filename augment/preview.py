@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augment.expressions import resolve_labels
+from augment.expressions import known_as
 from augment.face_frames import Aligned, Square, as_array, middle_square
 from augment.faces import align_matrix
 from augment.landmarker import FaceLandmarker
@@ -52,12 +52,14 @@ class Photograph(NamedTuple):
         return picture
 
 
-def read_photograph(path: Path, landmarker: FaceLandmarker | None) -> Photograph | None:
+def read_photograph(path: Path, landmarker: FaceLandmarker | None, longest: int | None = None) -> Photograph | None:
     """Read a photograph and find its largest face; None where there is no face.
 
     Args:
         path: the picture.
         landmarker: what finds the face; None takes the largest square in the middle for it, as in a dataset of faces.
+        longest: pixels of the longer side that are enough of the face with its surroundings, to which more of them are
+            reduced; all is kept by default.
 
     Raises:
         EmoaugError: the file cannot be read, or is no picture.
@@ -65,6 +67,8 @@ def read_photograph(path: Path, landmarker: FaceLandmarker | None) -> Photograph
     picture = read_picture(path)
     height, width = picture.shape[:2]
     if landmarker is None:
+        picture = _reduced(picture, longest)
+        height, width = picture.shape[:2]
         return Photograph(picture, slice(0, height), slice(0, width), middle_square(height, width))
     found = landmarker.detect(picture)
     if found is None:
@@ -76,7 +80,22 @@ def read_photograph(path: Path, landmarker: FaceLandmarker | None) -> Photograph
     right, bottom = np.ceil(centre + REACH * side).astype(int)
     landmarks = found.landmarks.copy()
     landmarks[:, :2] -= (left, top)
-    return Photograph(picture, slice(top, min(bottom, height)), slice(left, min(right, width)), Aligned(landmarks))
+    rows, columns = slice(top, min(bottom, height)), slice(left, min(right, width))
+    if longest is not None:
+        cut = picture[rows, columns]
+        picture = _reduced(cut, longest)
+        rows, columns = (slice(0, side) for side in picture.shape[:2])
+        landmarks *= picture.shape[0] / cut.shape[0]
+    return Photograph(picture, rows, columns, Aligned(landmarks))
+
+
+def _reduced(picture: np.ndarray, longest: int | None) -> np.ndarray:
+    """A picture with a longer side of at most so many pixels."""
+    scale = 1.0 if longest is None else longest / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def asked_of(system: SharedTranslator, targets: Sequence[str], strength: float) -> Mapping[str, Tensor]:
@@ -107,9 +126,7 @@ def asked_of(system: SharedTranslator, targets: Sequence[str], strength: float) 
 
 def _known(name: str, names: Sequence[str]) -> str:
     """The system's own name of an expression."""
-    try:
-        return resolve_labels([name], vocabulary=names)[0][0]
-    except EmoaugError:
-        raise EmoaugError(
-            f'targets name "{name}", which the weights do not know; they know {", ".join(names)}'
-        ) from None
+    known = known_as(name, names)
+    if known is None:
+        raise EmoaugError(f'targets name "{name}", which the weights do not know; they know {", ".join(names)}')
+    return known

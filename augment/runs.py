@@ -89,7 +89,7 @@ def finished_result(
         raise EmoaugError(f"{out / RUN} is damaged ({error!r}); remove the folder to begin anew") from error
 
 
-BEGIN_ANEW = "Choose another folder, or remove this one (or give --restart, where there is one) to begin anew"
+BEGIN_ANEW = "Choose another folder, or remove this one to begin anew"
 
 
 def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any], mend: str = BEGIN_ANEW) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.devices import upload
+from augment.expressions import known_as
 from augment.intensities import are_intensities
 from augment.networks import scaled
 from emoaug import EmoaugError
@@ -199,28 +200,42 @@ class Translator(nn.Module):
         raise self._cannot("recombine")
 
     def condition(self, names: list[str]) -> Tensor:
-        """Conditions (N, K) for expression names: one-hot, or what faces of that expression showed on average.
+        """Conditions (N, K) for expression names or synonyms: one-hot, or what faces of it showed on average.
 
         An entry of measured conditions, such as "mouthSmile", is that movement alone at its strongest.
         """
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise EmoaugError(f"names of expressions are {names!r}; give a list with a name for each face")
         known = dict(zip(self.condition_names, torch.eye(len(self.condition_names)), strict=True))
         known |= {name: torch.tensor(values, dtype=torch.float32) for name, values in self.named_conditions.items()}
-        unknown = sorted(set(names) - set(known))
+        called = {name: known_as(name, tuple(known)) for name in dict.fromkeys(names)}
+        unknown = sorted(name for name, one in called.items() if one is None)
         if unknown:
             raise EmoaugError(f"this {self.name} was not trained on {', '.join(unknown)}; it knows {', '.join(known)}")
-        return torch.stack([known[name] for name in names]) if names else torch.zeros(0, len(self.condition_names))
+        asked = [known[str(called[name])] for name in names]
+        return torch.stack(asked) if asked else torch.zeros(0, len(self.condition_names))
 
     def seen(self, faces: Tensor) -> Tensor:
         """Faces as the networks see them, (N, 3, size, size)."""
         return scaled(faces, self.size)
 
     def check_faces(self, faces: Tensor) -> None:
-        """Raise EmoaugError unless these are faces that `translate` takes."""
+        """Raise EmoaugError unless these are faces that `translate` takes.
+
+        A GPU is not waited for: there values are not looked at.
+        """
+        if not isinstance(faces, Tensor) or faces.dtype != torch.float32:
+            got = faces.dtype if isinstance(faces, Tensor) else type(faces).__name__
+            raise EmoaugError(f"faces are {got}; this {self.name} takes tensors of float32 in [-1, 1]")
         side = faces.shape[-1]
         fits = side >= self.size if self.keeps_detail else side == self.size
-        if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, side, side) or not fits:
+        if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, side, side) or not fits or not len(faces):
             wanted = f"(N, 3, {self.size}, {self.size})" + (", or larger squares" if self.keeps_detail else "")
             raise EmoaugError(f"faces have shape {tuple(faces.shape)}; this {self.name} takes {wanted}")
+        # Some resizing overshoots; pixels that are no numbers are for who asked.
+        if faces.device.type == "cpu" and bool((faces.abs() > 1.5).any()):
+            low, high = (float(value) for value in faces.aminmax())
+            raise EmoaugError(f"faces have values from {low:.3g} to {high:.3g}; this {self.name} takes [-1, 1]")
 
     def check(self, faces: Tensor, condition: Tensor) -> None:
         """Raise EmoaugError unless shapes and sizes fit `translate`."""
@@ -230,6 +245,8 @@ class Translator(nn.Module):
                 f"condition has shape {tuple(condition.shape)}; "
                 f"{len(faces)} faces of this {self.name} need ({len(faces)}, {len(self.condition_names)})"
             )
+        if condition.device.type == "cpu" and not bool(((condition >= -1e-3) & (condition <= 1 + 1e-3)).all()):
+            raise EmoaugError(f"a condition of this {self.name} has values outside [0, 1], or that are no numbers")
 
     def _cannot(self, what: str) -> EmoaugError:
         return EmoaugError(f"{self.name} cannot {what}; it can {', '.join(self.info.abilities)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -65,9 +66,12 @@ def run(options: Options) -> None:
         raise EmoaugError(f"{min(over)} would be written over, and is one of the photographs; choose another place")
     landmarker = FaceLandmarker() if options.find_face else None
     rows, names, without = [], [], []
+    so_named = Counter(path.name for path in paths)
     for path, stem in zip(tqdm(paths, desc="photographs", unit="picture"), stems, strict=True):
         try:
-            photograph = read_photograph(path, landmarker)
+            # Twice what is shown leaves nothing to be seen of it.
+            longest = None if options.pictures is not None else 2 * options.side
+            photograph = read_photograph(path, landmarker, longest)
         except EmoaugError as error:
             without.append(str(error))
             continue
@@ -75,7 +79,7 @@ def run(options: Options) -> None:
             without.append(f"{path}: no face found")
             continue
         rows.append([photograph.shown(photograph.picture, options.side)])
-        names.append(path.name)
+        names.append(path.name if so_named[path.name] == 1 else str(Path(path.parent.name, path.name)))
         for target, condition in asked.items():
             made = photograph.changed(system, condition)
             rows[-1].append(photograph.shown(made, options.side))

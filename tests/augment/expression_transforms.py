@@ -67,7 +67,7 @@ class TinySampler(TinyTranslator):
 
     def sample(self, condition, generator):
         noise = torch.randn(len(condition), 3, self.size, self.size, generator=generator, device=condition.device)
-        return self.translate(noise, condition)
+        return self.translate(noise.tanh(), condition)
 
 
 class Brighter(TinyTranslator):

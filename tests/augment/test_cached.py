@@ -65,6 +65,22 @@ def test_the_same_call_writes_nothing_again(faces, tiny, tmp_path):
     assert len(data) == 24
 
 
+def test_a_copy_that_was_removed_is_made_again(faces, tiny, tmp_path):
+    CachedExpressions(faces, tiny, copies=2, folder=tmp_path / "whole")
+    data = CachedExpressions(faces, tiny, copies=2, folder=tmp_path / "parts")
+    next((tmp_path / "parts").glob("*/000002_1.png")).unlink()
+    data = CachedExpressions(faces, tiny, copies=2, folder=tmp_path / "parts")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "parts")
+    assert len([data[i] for i in range(len(data))]) == 24
+
+
+def test_a_table_that_cannot_be_read_is_named(faces, tiny, tmp_path):
+    CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "cache")
+    (tmp_path / "cache/metadata.csv").write_text("nothing\n1\n")
+    with pytest.raises(EmoaugError, match=r"metadata\.csv is damaged"):
+        CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "cache")
+
+
 def test_what_was_stopped_is_taken_up_and_ends_the_same(faces, tiny, tmp_path):
     CachedExpressions(faces, tiny, copies=2, folder=tmp_path / "whole")
     CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "parts")

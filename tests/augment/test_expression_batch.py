@@ -142,6 +142,9 @@ def test_a_batch_is_made_where_batches_are_collated(lssl_folder):
         (torch.zeros(3, 8, 8), torch.zeros(3, dtype=torch.long), "collate them first"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.int32), torch.zeros(2, dtype=torch.long), "give uint8"),
         (torch.zeros(2, 3, 8, 8), torch.zeros(2, 3), "MixUp, CutMix"),
+        (torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.bool), "whole numbers"),
+        (torch.zeros(2, 3, 8, 8), torch.tensor([0, -1]), "labels go from -1 to 0"),
+        (torch.zeros(2, 3, 8, 8), torch.tensor([0, 3]), r"names 0 to 2"),
         (torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.long, device="meta"), "one device"),
     ],
 )
@@ -161,6 +164,18 @@ def test_floats_that_are_not_within_0_and_1_are_refused(tiny, wrong):
         given = given * 20
     with pytest.raises(EmoaugError, match=r"where floats are in \[0, 1\]"):
         change(given, labels)
+
+
+@pytest.mark.parametrize("given", [(), (torch.zeros(2, 3, 8, 8),) * 3, ({"image": 0},)])
+def test_what_is_no_batch_is_refused(tiny, given):
+    with pytest.raises(EmoaugError, match="takes pictures and their labels"):
+        ExpressionBatch(tiny, classes=CLASSES)(*given)
+
+
+@pytest.mark.parametrize("normalized", [([0.5] * 2, [0.2] * 2), ([0.5] * 3, [0.0] * 3), ([0.5] * 3,)])
+def test_statistics_that_nothing_was_normalized_with_are_refused(tiny, normalized):
+    with pytest.raises(EmoaugError, match="a mean and a standard deviation"):
+        ExpressionBatch(tiny, classes=CLASSES, normalized=normalized)
 
 
 def test_a_batch_needs_the_names_of_its_labels(tiny):

@@ -75,9 +75,10 @@ def test_what_is_no_picture_is_passed_over_and_what_cannot_be_used_is_reported(t
     save(two_classes / "happy/photo.heic")
     faces = read_faces(two_classes)
     assert len(faces) == 3
+    read = "bmp, gif, jfif, jpeg, jpg, pgm, png, ppm, tif, tiff, webp"
     assert reasons(faces) == {
         "outside.png": "not in a class folder",
-        "happy/photo.heic": "not a kind of picture that is read",
+        "happy/photo.heic": f"not a kind of picture that is read: {read}",
     }
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from emoaug import EmoaugError
 from tests.augment.expression_transforms import always, tensor_face
 
 STRUCTURES = {
@@ -18,6 +19,16 @@ STRUCTURES = {
         lambda s: s[1]["look"][0],
     ),
 }
+
+
+def test_the_label_itself_goes_before_other_names_with_label_in_them(tiny):
+    made = always(tiny, targets=["neutral"])({"label_source": "by hand", "image": tensor_face(), "label": 0})
+    assert (made["label"], made["label_source"]) == (2, "by hand")
+
+
+def test_of_two_names_with_label_in_them_none_is_guessed(tiny):
+    with pytest.raises(EmoaugError, match="label_id and label_name; point at the label"):
+        always(tiny)({"label_id": 0, "label_name": "sad", "image": tensor_face()})
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

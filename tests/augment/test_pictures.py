@@ -94,6 +94,12 @@ def test_16_bit_png_is_scaled_to_8_bits_and_rounded(channels):
     np.testing.assert_array_equal(decode_picture(data), np.broadcast_to(expected, (9, 8, 3)))
 
 
+def test_12_bits_in_a_16_bit_file_are_not_black():
+    deep = np.array([[0, 16, 2048, 4095]], np.uint16)
+    expected = np.rint(deep / 4095 * 255).astype(np.uint8)
+    assert np.array_equal(decode_picture(cv2.imencode(".png", deep)[1].tobytes())[..., 0], expected)
+
+
 def test_16_bit_png_with_alpha_is_composited_on_white():
     deep = np.random.default_rng(2).integers(0, 65536, (9, 8, 4), np.uint16)
     data = cv2.imencode(".png", deep)[1].tobytes()

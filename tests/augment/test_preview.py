@@ -44,6 +44,22 @@ def test_only_the_face_of_a_photograph_changes(tmp_path, landmarker):
     }
 
 
+def test_a_large_photograph_is_reduced_to_what_is_shown(tmp_path, landmarker):
+    picture = np.full((400, 600, 3), 90, np.uint8)
+    picture[100:356, 320:576] = draw_face()
+    path = photograph(tmp_path, picture)
+    whole, reduced = read_photograph(path, landmarker), read_photograph(path, landmarker, longest=150)
+    assert max(reduced.picture.shape[:2]) == 150
+    condition, system = torch.tensor([1.0, 0, 0]), SharedTranslator(brighter())
+    shown = [found.shown(found.changed(system, condition), 100).astype(int) for found in (whole, reduced)]
+    still = whole.shown(whole.picture, 100).astype(int)
+    assert np.abs(shown[0] - still).max() > 40
+    assert np.abs(shown[0] - shown[1]).mean() < 2
+    assert np.array_equal(
+        read_photograph(path, landmarker, longest=5000).picture, whole.picture[whole.rows, whole.columns]
+    )
+
+
 def test_the_whole_face_is_shown_however_the_head_is_tilted(tmp_path, landmarker):
     upright = np.full((500, 500, 3), 90, np.uint8)
     upright[122:378, 122:378] = draw_face()

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -323,6 +324,23 @@ def test_wrong_shapes_are_named(name):
         translator.translate(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3))
     with pytest.raises(EmoaugError, match="condition has shape"):
         translator.translate(torch.zeros(2, 3, 32, 32), torch.zeros(2, 5))
+    with pytest.raises(EmoaugError, match="takes \\(N, 3, 32, 32\\)"):
+        translator.translate(torch.zeros(0, 3, 32, 32), torch.zeros(0, 3))
+
+
+@pytest.mark.parametrize(
+    ("faces", "asked", "says"),
+    [
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), 1.0, "faces are torch.uint8; .* float32 in"),
+        (np.zeros((1, 3, 32, 32), np.float32), 1.0, "faces are ndarray"),
+        (torch.full((1, 3, 32, 32), 200.0), 1.0, "values from 200 to 200"),
+        (torch.zeros(1, 3, 32, 32), 9.0, "outside \\[0, 1\\]"),
+        (torch.zeros(1, 3, 32, 32), float("nan"), "no numbers"),
+    ],
+)
+def test_wrong_types_and_ranges_are_named(name, faces, asked, says):
+    with pytest.raises(EmoaugError, match=says):
+        build(name).translate(faces, torch.tensor([[asked, 0.0, 0.0]]))
 
 
 def test_what_a_system_cannot_do_says_what_it_can(name):
@@ -346,6 +364,14 @@ def test_conditions_come_from_names(name):
     assert torch.equal(translator.condition(["expression1", "expression0"]), torch.eye(3)[[1, 0]])
     with pytest.raises(EmoaugError, match="expression0, expression1"):
         translator.condition(["joy"])
+    for wrong in ("expression0", [3]):
+        with pytest.raises(EmoaugError, match="give a list"):
+            translator.condition(wrong)
+
+
+def test_conditions_come_from_synonyms(name):
+    translator = SYSTEMS[name](("happy", "sad"), smallest(name))
+    assert torch.equal(translator.condition(["Sadness", "joy", "sad"]), torch.eye(2)[[1, 0, 1]])
 
 
 MEASURED = sorted(name for name, system in SYSTEMS.items() if system.learns_intensities)
@@ -405,4 +431,4 @@ def test_named_conditions_stand_beside_the_entries():
     asked = translator.condition(["happy", "browDown"])
     torch.testing.assert_close(asked, torch.tensor([[0.2, 0.8, 0.0], [0.0, 0.0, 1.0]]))
     with pytest.raises(EmoaugError, match="jawOpen, mouthSmile, browDown, happy"):
-        translator.condition(["joy"])
+        translator.condition(["sad"])
