@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 
 from augment.checkpoints import DEFAULT
 from augment.devices import Precision
@@ -104,7 +105,10 @@ class ExpressionBatch(ExpressionTransform):
             made = made.mul(255).round() if source.dtype == torch.uint8 else (made - mean) / deviation
             made = torch.where(usable.view(-1, 1, 1, 1), made.nan_to_num().to(source.dtype), source)
             new_labels = torch.where(usable, change.labels.to(labels.dtype), labels[chosen])
-            return pictures.index_copy(0, chosen, made), labels.index_copy(0, chosen, new_labels)
+            changed = pictures.index_copy(0, chosen, made)
+            if isinstance(pictures, tv_tensors.TVTensor):
+                changed = tv_tensors.wrap(changed, like=pictures)
+            return changed, labels.index_copy(0, chosen, new_labels)
 
     def _check(self, pictures: Any, labels: Any) -> None:
         if not isinstance(pictures, Tensor) or pictures.ndim != 4 or pictures.shape[1] not in (1, 3):

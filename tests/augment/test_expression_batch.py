@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from augment.augmented_dataset import AugmentedDataset
@@ -59,6 +60,13 @@ def test_the_share_of_a_batch_that_changes_is_p_and_costs_no_more(tiny):
     assert set(sizes.tolist()) == {3.0, 4.0}
     assert abs(sizes.mean() - 3.5) < 4 * 0.5 / 300**0.5
     assert ((positions / 300 - 0.5).abs() < 4 * 0.5 / 300**0.5).all()
+
+
+def test_a_batch_of_images_stays_one(tiny):
+    pictures, labels = batch_of(4)
+    made, _ = ExpressionBatch(tiny, p=1.0, classes=CLASSES)(tv_tensors.Image(pictures), labels)
+    assert type(made) is tv_tensors.Image
+    assert not torch.equal(made, pictures)
 
 
 def test_a_batch_is_not_changed_in_place(tiny):
