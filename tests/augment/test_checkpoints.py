@@ -70,6 +70,16 @@ def test_a_run_folder_is_taken_for_its_checkpoint(folder, tmp_path):
     assert load_translator(tmp_path, systems=SYSTEMS).settings.channels == 6
 
 
+def test_a_home_folder_is_found(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_translator("~/checkpoint", systems=SYSTEMS).settings.channels == 6
+
+
+def test_a_device_that_is_not_there_is_named(folder):
+    with pytest.raises(EmoaugError, match='device "gpu"'):
+        load_translator(folder, "gpu", SYSTEMS)
+
+
 def test_saving_again_replaces_the_old_checkpoint(folder):
     digest = save_checkpoint(folder, tiny_translator(seed=9), {})
     assert weights_sha256(load_translator(folder, systems=SYSTEMS)) == digest
