@@ -36,7 +36,16 @@ from augment.generation_work import Job
 from augment.pictures import write_bytes
 from augment.plans import check_plan, plan_summary
 from augment.real_faces import IncludeReal, add_real_faces, names_of
-from augment.runs import Hold, clear_up, finished_result, locked, read_run, remove_temporary_files, write_run
+from augment.runs import (
+    BEGIN_ANEW,
+    Hold,
+    clear_up,
+    finished_result,
+    locked,
+    read_run,
+    remove_temporary_files,
+    write_run,
+)
 from augment.systems.base import LARGEST_DETAIL, Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
@@ -119,8 +128,7 @@ def generate(
     plan = plan.reset_index(drop=True)
     size = _size(faces, translator, plan, out, settings.size)
     identity = {
-        # In words, of which messages are made.
-        "plan (targets, counts, strengths, seed)": _sha256(csv_pieces(plan)),
+        "plan": _sha256(csv_pieces(plan)),
         "faces": _sha256(csv_pieces(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]])),
         "system": translator.name,
         "weights": weights_sha256(translator),
@@ -302,7 +310,8 @@ def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
     def summary(result: dict[str, Any]) -> GenerateSummary:
         return GenerateSummary(**{**result, "out": out, "notes": tuple(result["notes"]), "already_done": True})
 
-    return finished_result(out, KIND, identity, summary)
+    mend = f"A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
+    return finished_result(out, KIND, identity, summary, mend)
 
 
 def _versions() -> dict[str, str]:

@@ -63,8 +63,15 @@ def read_run(out: Path, kind: str, file: str = RUN) -> dict[str, Any] | None:
     return run
 
 
+BEGIN_ANEW = "Choose another folder, or remove this one to begin anew"
+
+
 def finished_result(
-    out: Path, kind: str, identity: Mapping[str, Any], build: Callable[[dict[str, Any]], Result]
+    out: Path,
+    kind: str,
+    identity: Mapping[str, Any],
+    build: Callable[[dict[str, Any]], Result],
+    mend: str = BEGIN_ANEW,
 ) -> Result | None:
     """What the run in a folder came to, if it is this very run and finished; None if there is work to do.
 
@@ -73,6 +80,7 @@ def finished_result(
         kind: what kind of run it must be.
         identity: everything that decides what its files are.
         build: makes the summary from the `result` in `run.json`.
+        mend: what to tell whoever finds another run there; see `check_same_run`.
 
     Raises:
         EmoaugError: the folder holds something else, or a `run.json` that is damaged.
@@ -80,16 +88,13 @@ def finished_result(
     run = read_run(out, kind)
     if run is None:
         return None
-    check_same_run(out, run, identity)
+    check_same_run(out, run, identity, mend)
     if not run.get("finished"):
         return None
     try:
         return build(run["result"])
     except (KeyError, TypeError, ValueError) as error:
         raise EmoaugError(f"{out / RUN} is damaged ({error!r}); remove the folder to begin anew") from error
-
-
-BEGIN_ANEW = "Choose another folder, or remove this one to begin anew"
 
 
 def check_same_run(out: Path, run: Mapping[str, Any], identity: Mapping[str, Any], mend: str = BEGIN_ANEW) -> None:

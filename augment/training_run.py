@@ -33,7 +33,7 @@ from augment.initial import begin_with
 from augment.intensities import IntensityScale
 from augment.measured_conditions import are_measured, expression_means, fit_scale
 from augment.ranks import decided, together
-from augment.runs import BEGIN_ANEW, Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
+from augment.runs import Hold, check_same_run, clear_up, locked, read_run, remove_temporary_files, write_run
 from augment.systems import SYSTEMS, Translator, get_system
 from augment.training import Trainer, TrainingSettings
 from augment.training_data import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 KIND = "emoaug train"
+RESTART = "Choose another folder, remove this one, or give emoaug train or refine --restart, to begin anew"
 
 Conditions = Literal["labels", "blendshapes", "action-units"]
 """What a condition asks for: the class that faces are labelled with, or the strength of each movement that was measured
@@ -248,7 +249,7 @@ def run_training(
             _discard(out)
         before = read_run(out, KIND, RUN_FILE)
         if before is not None:
-            check_same_run(out, before, identity, BEGIN_ANEW.replace("remove this one", "give --restart"))
+            check_same_run(out, before, identity, RESTART)
             if before.get("finished"):
                 clear_up(out)
                 tqdm.write(f"{out}: this run is finished, nothing to do", file=sys.stderr)

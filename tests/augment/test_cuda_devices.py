@@ -174,6 +174,16 @@ def test_a_batch_of_expressions_is_made_on_its_device_without_waiting_for_it(nam
     assert (made.device, made.dtype, after.device) == (CUDA, torch.uint8, CUDA)
 
 
+def test_pictures_whose_label_no_class_has_stay_as_they_are_on_a_card():
+    change = ExpressionBatch(tiny_translator().eval(), p=1.0, classes=["happy", "neutral", "sad"], precision="32-true")
+    torch.manual_seed(0)
+    pictures, labels = torch.randint(256, (4, 3, 24, 24), dtype=torch.uint8), torch.tensor([-1, 0, 3, 1])
+    with pretended_cuda():
+        made, after = (tensor.cpu() for tensor in change(pictures.to(CUDA), labels.to(CUDA)))
+    assert (made == pictures).flatten(1).all(1).tolist() == [True, False, True, False]
+    assert (after == labels).tolist() == [True, False, True, False]
+
+
 def test_workers_get_no_tensor_of_the_card_that_a_system_was_on():
     system = tiny_translator().eval().requires_grad_(False)
     with pretended_cuda():
