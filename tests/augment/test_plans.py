@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augment.folders import FaceTable
-from augment.plans import PLAN_COLUMNS, PlanSettings, build_plan, check_plan, condition_array, plan_summary, row_seeds
+from augment.plans import (
+    PLAN_COLUMNS,
+    PlanSettings,
+    build_plan,
+    check_plan,
+    condition_array,
+    plan_summary,
+    row_seeds,
+    wanted_counts,
+)
 from emoaug import EmoaugError
 
 NAMES = ("angry", "happy", "neutral", "sad")
@@ -247,3 +256,8 @@ def test_a_plan_spoiled_by_hand_is_refused(edit, message):
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(EmoaugError, match=next(iter(wrong))):
         PlanSettings(**wrong)
+
+
+def test_targets_may_be_synonyms():
+    settings = PlanSettings(policy="per-class", count=3, targets=("Sadness", "joy"))
+    assert wanted_counts({}, ("happy", "neutral", "sad"), settings) == {"happy": 3, "sad": 3}

@@ -248,3 +248,7 @@ def test_without_a_system_the_weights_of_the_package_are_taken():
     made, label = change(picture, 0)
     assert label == 1
     assert made.shape == picture.shape
+
+
+def test_targets_may_be_synonyms(tiny):
+    assert always(tiny, targets=["Joyful"])(tensor_face(), CLASSES.index("sad"))[1] == CLASSES.index("happy")
