@@ -1,6 +1,7 @@
 """What every part of emoaug shares: its version, its one family of errors, and when progress bars are silent."""
 
 import os
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -10,6 +11,13 @@ class EmoaugError(Exception):
 
     The message has the value, what is allowed, and what to do. The command prints it on one line and exits with 2.
     """
+
+
+def check_least(settings: Any, least: int, *names: str) -> None:
+    """EmoaugError that names the first of these settings that is below the least."""
+    for name in names:
+        if getattr(settings, name) < least:
+            raise EmoaugError(f"{name} is {getattr(settings, name)}; it is {least} or more")
 
 
 def bar_hidden(wanted: bool = True) -> bool:

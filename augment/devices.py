@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_least
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -42,9 +42,7 @@ class Machines:
     MASTER_PORT set; SLURM's variables are read too."""
 
     def __post_init__(self) -> None:
-        for name in ("devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        check_least(self, 1, "devices", "nodes")
 
     @property
     def ranks(self) -> int:

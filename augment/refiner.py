@@ -22,7 +22,8 @@ from augment import landmarks, losses
 from augment.landmark_network import LandmarkNetwork
 from augment.networks import PatchCritic, ResidualBlock, UpStage, augment_for_critic, mean_around, smoothed, tile
 from augment.systems import Batch, Phase, Progress, SystemInfo, Translator
-from emoaug import EmoaugError
+from augment.systems.checks import check_halvings
+from emoaug import EmoaugError, check_least
 
 DOMAINS = ("simulated", "real")
 """What a refiner can be asked for."""
@@ -68,15 +69,9 @@ class RefinerSettings:
     """Weight of skin and backdrop keeping their tone: distance of the means over a quarter of the side."""
 
     def __post_init__(self) -> None:
-        halvings = 2**self.critic_depth
-        if self.critic_depth < 2 or self.size % halvings or self.size < 2 * halvings:
-            raise EmoaugError(
-                f"size is {self.size} and critic_depth {self.critic_depth}; the depth is 2 or more, and the size is a "
-                f"multiple of {halvings} for this one, from {2 * halvings} on"
-            )
-        for name, least in (("expressions", 1), ("width", 4), ("critic_width", 1), ("penalty_every", 1)):
-            if getattr(self, name) < least:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is {least} or more")
+        check_halvings(self, "critic_depth")
+        check_least(self, 1, "expressions", "critic_width", "penalty_every")
+        check_least(self, 4, "width")
 
 
 class RefinerNetwork(nn.Module):

@@ -29,7 +29,7 @@ from augment.training_data import TrainingFaces
 from augment.training_log import doubt
 from augment.training_state import load_state, save_state, share_state, trim_log
 from augment.weight_average import WeightAverage
-from emoaug import EmoaugError, bar_hidden
+from emoaug import EmoaugError, bar_hidden, check_least
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -61,9 +61,7 @@ class TrainingSettings:
     """bf16 where the device is fast at it, else float32."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "sample_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        check_least(self, 1, "steps", "batch_size", "sample_every", "save_every")
         if not self.learning_rate > 0 or not 0 <= self.average_decay < 1 or not self.jitter >= 0:
             raise EmoaugError(
                 f"learning_rate is {self.learning_rate}, average_decay {self.average_decay}, jitter {self.jitter}; "

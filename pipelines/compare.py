@@ -25,7 +25,7 @@ from augment.training_data import data_hash, subjects_of
 from augment.training_run import train
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
-from emoaug import EmoaugError, __version__
+from emoaug import EmoaugError, __version__, check_least
 from pipelines.arms import words
 from pipelines.beside import faces_beside
 from pipelines.leaks import few, trained_people
@@ -76,8 +76,7 @@ class CompareSettings:
             get_system(name)
         if self.hold_out != "split" and not self.hold_out > 0:
             raise EmoaugError(f"hold_out is {self.hold_out}; it is a number of people, a share of them, or split")
-        if self.faces < 1:
-            raise EmoaugError(f"faces is {self.faces}; it is 1 or more")
+        check_least(self, 1, "faces")
         if self.rendered_beside < 0:
             raise EmoaugError(f"rendered_beside is {self.rendered_beside}; it is 1 or more, or 0 for none")
 

@@ -12,7 +12,7 @@ from augment.simulation.scenes import SceneSettings
 from augment.systems import SYSTEMS
 from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_least
 from pipelines.arms import GEOMETRY, OVERSAMPLE, PRETRAINED, REFINED, SHUFFLED, SIMULATED, Arm, get_arm, words
 from pipelines.splits import Fold
 
@@ -111,8 +111,7 @@ class GainSettings:
                 "--classifier.no-class-balanced the other arms draw all faces equally often"
             )
         SceneSettings(intensity=self.simulated_intensity)  # raises where it makes no sense
-        if self.simulated_per_class < 1:
-            raise EmoaugError(f"simulated_per_class is {self.simulated_per_class}; it is 1 or more")
+        check_least(self, 1, "simulated_per_class")
         if self.rendered_beside < 0:
             raise EmoaugError(f"rendered_beside is {self.rendered_beside}; it is 1 or more, or 0 for none")
         sources = {source for name in self.arms for source in get_arm(name).sources}

@@ -32,9 +32,10 @@ from torch.nn import functional as F
 from augment import losses
 from augment.networks import Opinion, PatchCritic, Retouch, Retouched, augment_for_critic, tile
 from augment.ranks import drawn
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_least
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
+from .checks import check_halvings
 
 
 @dataclass(frozen=True)
@@ -103,19 +104,12 @@ class CDAAESettings:
     """Weight of the total variation of the picture."""
 
     def __post_init__(self) -> None:
-        halvings = 2 ** max(self.depth, self.critic_depth)
-        if min(self.depth, self.critic_depth) < 2 or self.size % halvings or self.size < 2 * halvings:
-            raise EmoaugError(
-                f"size is {self.size}, depth {self.depth} and critic_depth {self.critic_depth}; depths are 2 or more, "
-                f"and the size is a multiple of {halvings} for these, from {2 * halvings} on"
-            )
+        check_halvings(self, "depth", "critic_depth")
         if not 1 <= self.level <= self.depth:
             raise EmoaugError(f"level is {self.level}; it is from 1 to depth, which is {self.depth}")
         if self.kernel < 3 or self.kernel % 2 == 0:
             raise EmoaugError(f"kernel is {self.kernel}; it is odd, 3 or more")
-        for name in ("width", "widest", "code", "critic_width", "penalty_every", "pair_blur"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        check_least(self, 1, "width", "widest", "code", "critic_width", "penalty_every", "pair_blur")
 
     def channels(self, halvings: int) -> int:
         """Channels of features after so many halvings, 1 or more."""

@@ -43,9 +43,10 @@ from augment.code_networks import (
 )
 from augment.networks import Retouched, augment_for_critic
 from augment.ranks import drawn, mean_over_ranks
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_least
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
+from .checks import check_code_networks
 
 
 @dataclass(frozen=True)
@@ -102,21 +103,10 @@ class CVAEGANSettings:
     """Steps between two penalties; the weight is multiplied by it."""
 
     def __post_init__(self) -> None:
-        unit = 64 if self.networks == "published" else 2**self.depth
-        if self.depth < 2 or self.size < unit or self.size % unit:
-            raise EmoaugError(
-                f"size is {self.size} and depth {self.depth}; depth is 2 or more, and the size is a multiple of {unit} "
-                f"for these {self.networks} networks"
-            )
+        check_code_networks(self)
         if self.networks == "published" and self.output == "composed":
             raise EmoaugError("output is composed, for which published networks have no layers; take decoded")
-        for name in ("latent", "width", "widest", "judge_width", "matched_levels", "penalty_every"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
-        if self.matched_levels > self.depth:
-            raise EmoaugError(f"matched_levels is {self.matched_levels}; with depth {self.depth} it is that at most")
-        if not 0 <= self.mean_decay < 1:
-            raise EmoaugError(f"mean_decay is {self.mean_decay}; it is 0 to below 1")
+        check_least(self, 1, "latent", "width", "widest", "judge_width", "matched_levels", "penalty_every")
 
 
 class CodeEncoder(nn.Module):

@@ -52,9 +52,10 @@ from augment.code_networks import (
 from augment.networks import Opinion, PatchCritic, Retouched, augment_for_critic
 from augment.ranks import drawn
 from augment.recombination_networks import AttributeEncoder, ExpressionCodes, IdentityNetwork, Person
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_least
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
+from .checks import check_code_networks
 
 if TYPE_CHECKING:
     from augment.training_data import TrainingFaces
@@ -144,15 +145,8 @@ class IPGANSettings:
     """Steps between two penalties; the weight is multiplied by it."""
 
     def __post_init__(self) -> None:
-        unit = 64 if self.networks == "published" else 2**self.depth
-        if self.depth < 2 or self.size < unit or self.size % unit:
-            raise EmoaugError(
-                f"size is {self.size} and depth {self.depth}; depth is 2 or more, and the size is a multiple of {unit} "
-                f"for these {self.networks} networks"
-            )
-        for name in ("identity", "latent", "width", "widest", "judge_width", "matched_levels", "penalty_every"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        check_code_networks(self)
+        check_least(self, 1, "identity", "latent", "width", "widest", "judge_width", "matched_levels", "penalty_every")
         if self.networks == "published" and (
             self.output == "composed" or self.conditional_critic or self.attribute_weight > 0
         ):
@@ -162,12 +156,7 @@ class IPGANSettings:
             )
         if self.networks == "published" and self.identity != 512:
             raise EmoaugError(f"identity is {self.identity}; published networks have 512")
-        if self.most_people < 2:
-            raise EmoaugError(f"most_people is {self.most_people}; it is 2 or more")
-        if self.matched_levels > self.depth:
-            raise EmoaugError(f"matched_levels is {self.matched_levels}; with depth {self.depth} it is that at most")
-        if not 0 <= self.mean_decay < 1:
-            raise EmoaugError(f"mean_decay is {self.mean_decay}; it is 0 to below 1")
+        check_least(self, 2, "most_people")
 
 
 class Made(NamedTuple):

@@ -31,9 +31,10 @@ from augment.networks import (
     tile,
     warp,
 )
-from emoaug import EmoaugError
+from emoaug import check_least
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
+from .checks import check_halvings
 
 
 @dataclass(frozen=True)
@@ -112,15 +113,8 @@ class LSSLSettings:
     they hold a generator that begins at the identity there."""
 
     def __post_init__(self) -> None:
-        halvings = 2 ** max(self.depth, self.critic_depth)
-        if self.depth < 2 or self.critic_depth < 2 or self.size % halvings or self.size < 2 * halvings:
-            raise EmoaugError(
-                f"size is {self.size}, depth {self.depth} and critic_depth {self.critic_depth}; depths are 2 or more, "
-                f"and the size is a multiple of {halvings} for these, from {2 * halvings} on"
-            )
-        for name in ("width", "widest", "heat_channels", "critic_width", "penalty_every", "generator_every"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        check_halvings(self, "depth", "critic_depth")
+        check_least(self, 1, "width", "widest", "heat_channels", "critic_width", "penalty_every", "generator_every")
 
 
 class Translation(NamedTuple):

@@ -44,9 +44,10 @@ from augment.networks import (
     tile,
 )
 from augment.ranks import drawn
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_least
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
+from .checks import check_halvings
 
 if TYPE_CHECKING:
     from augment.training_data import TrainingFaces
@@ -129,23 +130,15 @@ class RegGANSettings:
     """Weight of the unevenness of that share, for `composed` output."""
 
     def __post_init__(self) -> None:
-        halvings = 2 ** max(2, self.critic_depth)
-        if self.critic_depth < 2 or self.size % halvings or self.size < 2 * halvings:
-            raise EmoaugError(
-                f"size is {self.size} and critic_depth {self.critic_depth}; the depth is 2 or more, and the size is a "
-                f"multiple of {halvings} for this one, from {2 * halvings} on"
-            )
+        check_halvings(self, "critic_depth")
         if self.receptive_field not in (1, 3, 5, 7):
             raise EmoaugError(f"receptive_field is {self.receptive_field}; it is 1, 3, 5 or 7 pixels")
         if not self.ridge_penalty > 0:
             raise EmoaugError(f"ridge_penalty is {self.ridge_penalty}; it is above 0")
         if not 0 <= self.hidden <= 1:
             raise EmoaugError(f"hidden is {self.hidden}; it is a share, 0 to 1")
-        if self.variations < 0:
-            raise EmoaugError(f"variations is {self.variations}; it is 0 or more")
-        for name in ("most_pairs", "width", "critic_width", "penalty_every", "generator_every", "pair_blur"):
-            if getattr(self, name) < 1:
-                raise EmoaugError(f"{name} is {getattr(self, name)}; it is 1 or more")
+        check_least(self, 0, "variations")
+        check_least(self, 1, "most_pairs", "width", "critic_width", "penalty_every", "generator_every", "pair_blur")
 
 
 class RefiningNetwork(nn.Module):

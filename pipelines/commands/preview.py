@@ -17,7 +17,7 @@ from augment.listings import find_pictures
 from augment.pictures import contact_sheet, encode_png, write_bytes
 from augment.preview import asked_of, read_photograph
 from augment.shared_translator import SharedTranslator
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_least
 from pipelines.arms import words
 
 
@@ -51,9 +51,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Change, draw, and say where to look."""
-    for name, least in (("count", 1), ("side", 32)):
-        if getattr(options, name) < least:
-            raise EmoaugError(f"{name} is {getattr(options, name)}; it is {least} or more")
+    check_least(options, 1, "count")
+    check_least(options, 32, "side")
     if options.out.suffix.lower() != ".png" or options.out.is_dir():
         raise EmoaugError(f"--out {options.out}: the sheet is a PNG; name a file such as preview.png")
     paths = _listed(options)
