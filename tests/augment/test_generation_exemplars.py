@@ -9,14 +9,20 @@ import pytest
 import torch
 
 from augment.exemplar_plans import suitable_plan
-from augment.generation import GenerateSettings, generate
+from augment.generation import generate
 from augment.pictures import encode_png, read_picture
 from augment.plans import PlanSettings, build_plan
 from augment.verification import verify
 from augment.workers import do_all
-from tests.augment.tiny_translator import EXPRESSIONS, Recombiner, contents, draw_dataset, draw_face, tiny_translator
-
-CPU = GenerateSettings(device="cpu", threads=2)
+from tests.augment.tiny_translator import (
+    CPU,
+    EXPRESSIONS,
+    Recombiner,
+    contents,
+    draw_dataset,
+    draw_face,
+    tiny_translator,
+)
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from augment.plans import PlanSettings, build_plan
 from augment.systems.base import SystemInfo, Translator
 
 EXPRESSIONS = ("happy", "neutral", "sad")
+CPU = GenerateSettings(device="cpu", threads=2)
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,22 @@ def draw_dataset(folder: Path, counts: dict[str, int], subjects: int = 5, size: 
     return read_faces(folder)
 
 
+def plan_for(faces: FaceTable, count: int = 9, **more: Any) -> pd.DataFrame:
+    """So many new faces of each expression."""
+    return build_plan(faces, EXPRESSIONS, PlanSettings(policy="per-class", count=count, strength=(0.5, 1.0), **more))
+
+
+def table(out: Path) -> pd.DataFrame:
+    """The metadata of a generated folder."""
+    return pd.read_csv(out / "metadata.csv")
+
+
 def run_generation(data: Path, out: Path, count: int, mode: str = "conv") -> None:
     """What a process does that is killed: the whole way from the folder to the folder."""
     faces = read_faces(data)
     translator = tiny_translator(mode=mode)
     plan = build_plan(faces, EXPRESSIONS, PlanSettings(policy="per-class", count=count, seed=3, strength=(0.6, 1.0)))
-    generate(faces, translator, plan, out, GenerateSettings(device="cpu", threads=2), {})
+    generate(faces, translator, plan, out, CPU, {})
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,222 @@
+"""What a generated folder holds: real faces, tables, sheets, reasons; and which folders are left alone."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
+from augment.folders import read_faces
+from augment.generation import generate
+from augment.generation_folder import csv_pieces, picture_names
+from augment.measured_conditions import fit_scale
+from augment.pictures import contact_sheet, encode_png, fit, read_picture
+from augment.plans import PlanSettings, build_plan
+from emoaug import EmoaugError
+from tests.augment.tiny_translator import (
+    CPU,
+    EXPRESSIONS,
+    Mover,
+    TinySettings,
+    contents,
+    draw_dataset,
+    draw_face,
+    plan_for,
+    table,
+    tiny_translator,
+)
+from tests.drawn_dataset import draw_dataset as draw_measured
+
+
+@pytest.fixture
+def faces(tmp_path):
+    return draw_dataset(tmp_path / "faces", {"happy": 9, "neutral": 6, "sad": 4})
+
+
+@pytest.mark.parametrize("change", ["seed", "weights", "faces", "include_real"])
+def test_another_run_does_not_touch_the_folder(faces, tmp_path, change):
+    out = tmp_path / "out"
+    generate(faces, tiny_translator(), plan_for(faces), out, CPU, {})
+    before = contents(out)
+    translator = tiny_translator(seed=1 if change == "weights" else 0)
+    plan = plan_for(faces, seed=1 if change == "seed" else 0)
+    settings = replace(CPU, include_real="copy") if change == "include_real" else CPU
+    if change == "faces":
+        faces.table.loc[0, "subject"] = "somebody else"
+    with pytest.raises(EmoaugError, match="holds another run"):
+        generate(faces, translator, plan, out, settings, {})
+    assert contents(out) == before
+
+
+def test_a_folder_with_something_else_is_not_touched(faces, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(EmoaugError, match="not empty"):
+        generate(faces, tiny_translator(), plan_for(faces), out, CPU, {})
+    assert contents(out) == {"thesis.txt": b"years of work"}
+    with pytest.raises(EmoaugError, match="as a folder"):
+        generate(faces, tiny_translator(), plan_for(faces), out / "thesis.txt", CPU, {})
+
+
+def test_a_folder_among_the_sources_is_refused(faces):
+    with pytest.raises(EmoaugError, match="outside"):
+        generate(faces, tiny_translator(), plan_for(faces), faces.root / "bigger", CPU, {})
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_clear_error(faces, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    out.chmod(0o555)
+    # A superuser may write anywhere but where the system itself forbids it.
+    if os.access(out, os.W_OK):
+        out = Path("/proc/emoaug-out")
+    with pytest.raises(EmoaugError, match="cannot write to"):
+        generate(faces, tiny_translator(), plan_for(faces), out, CPU, {})
+
+
+def test_unreadable_sources_are_rows_with_a_reason(faces, tmp_path):
+    plan, out = plan_for(faces), tmp_path / "out"
+    bad = plan["file_name"][0]
+    data = (faces.root / bad).read_bytes()
+    (faces.root / bad).write_bytes(data[: len(data) // 2])
+    summary = generate(faces, tiny_translator(), plan, out, CPU, {})
+    lost = (plan["file_name"] == bad).sum()
+    rejected = pd.read_csv(out / "rejected.csv")
+    assert summary.made == len(plan) - lost
+    assert summary.rejected == {"source could not be read": lost, "real face could not be read": 1}
+    assert rejected["row"].dropna().astype(int).tolist() == plan["row"][plan["file_name"] == bad].tolist()
+    assert rejected["reason"].str.contains("truncated").all()
+    assert bad not in set(table(out)["source_file"])
+    assert f"({lost + 1} rejected: {lost} source could not be read, 1 real face" in str(summary)
+
+
+def test_a_picture_that_is_not_finite_is_rejected(faces, tmp_path):
+    plan, out = plan_for(faces), tmp_path / "out"
+    marked = faces.picture(plan["source_index"][0]).copy()
+    marked[0, 0] = 255
+    (faces.root / plan["file_name"][0]).write_bytes(encode_png(marked))
+    summary = generate(faces, tiny_translator(mode="broken"), plan, out, CPU, {})
+    lost = (plan["file_name"] == plan["file_name"][0]).sum()
+    assert summary.rejected == {"network gave no picture": lost}
+    assert summary.made == len(plan) - lost
+
+
+@pytest.mark.parametrize(("how", "links"), [("link", 2), ("copy", 1)])
+def test_real_faces_are_taken_over_unchanged(faces, tmp_path, how, links):
+    out = tmp_path / "out"
+    generate(faces, tiny_translator(), plan_for(faces), out, replace(CPU, include_real=how), {})
+    real = table(out).query("not is_synthetic")
+    assert real["source_file"].tolist() == faces.table["file_name"].tolist()
+    for row in real.itertuples():
+        assert (out / row.file_name).read_bytes() == (faces.root / row.source_file).read_bytes()
+        assert (out / row.file_name).stat().st_nlink == links
+
+
+def test_real_faces_stay_out_on_request(faces, tmp_path):
+    summary = generate(faces, tiny_translator(), plan_for(faces), tmp_path / "out", replace(CPU, include_real="no"), {})
+    assert table(tmp_path / "out")["is_synthetic"].all()
+    assert summary.real == 0
+    assert summary.per_class == {"happy": 9, "neutral": 9, "sad": 9}
+
+
+def test_real_faces_of_equal_names_do_not_replace_each_other(tmp_path):
+    for split in ("train", "test"):
+        for label in ("happy", "sad"):
+            (tmp_path / "faces" / split / label).mkdir(parents=True)
+            picture = draw_face(label, len(split + label))
+            (tmp_path / "faces" / split / label / "1.png").write_bytes(encode_png(picture))
+    faces = read_faces(tmp_path / "faces")
+    summary = generate(faces, tiny_translator(), plan_for(faces, count=2), tmp_path / "out", CPU, {})
+    rows = table(tmp_path / "out")
+    assert summary.real == 4
+    assert rows["file_name"].is_unique
+    assert set(rows.query("is_synthetic")["split"]) == {"train"}
+    assert sorted(rows.query("not is_synthetic")["split"]) == ["test", "test", "train", "train"]
+
+
+def test_the_published_table_of_grey_values_works_as_a_source(tmp_path):
+    lines = ["emotion,pixels,Usage"]
+    for i, (code, label) in enumerate([(3, "happy"), (4, "sad"), (3, "happy"), (4, "sad")]):
+        values = draw_face(label, i, grey=True)[..., 0].ravel()
+        lines.append(f"{code},{' '.join(map(str, values))},Training")
+    (tmp_path / "fer2013.csv").write_text("\n".join(lines) + "\n")
+    faces = read_faces(tmp_path / "fer2013.csv")
+    names = tuple(sorted(set(faces.table["label"])))
+    plan = build_plan(faces, names, PlanSettings(policy="multiply", factor=1))
+    translator = type(tiny_translator())(names, tiny_translator().settings)
+    generate(faces, translator, plan, tmp_path / "out", CPU, {})
+    again = read_faces(tmp_path / "out")
+    assert len(again) == 8
+    real = np.flatnonzero(~again.table["is_synthetic"])
+    assert all(np.array_equal(again.picture(i), faces.picture(k)) for k, i in enumerate(real))
+
+
+def test_the_folder_is_read_again_with_nothing_lost(faces, tmp_path):
+    out = tmp_path / "out"
+    summary = generate(faces, tiny_translator(), plan_for(faces), out, CPU, {})
+    again = read_faces(out)
+    assert len(again) == summary.made + summary.real
+    assert again.vocabulary == faces.vocabulary
+    assert again.table["label"].value_counts().to_dict() == summary.per_class
+
+
+def test_the_contact_sheet_is_the_same_for_the_same_run(faces, tmp_path):
+    for name in ("a", "b"):
+        generate(faces, tiny_translator(), plan_for(faces), tmp_path / name, CPU, {})
+    sheets = [(tmp_path / name / "contact_sheet.png").read_bytes() for name in ("a", "b")]
+    assert sheets[0] == sheets[1]
+    height, width, _ = read_picture(tmp_path / "a/contact_sheet.png").shape
+    assert height > 8 * 96
+    assert width > 4 * 96
+
+
+def test_a_sheet_of_sources_that_became_one_face_each_has_source_and_result_side_by_side(faces, tmp_path):
+    plan = plan_for(faces).drop_duplicates("source_index").reset_index(drop=True)
+    plan = plan.assign(row=range(len(plan)))
+    generate(faces, tiny_translator(), plan, tmp_path / "out", CPU, {})
+    table = pd.read_csv(tmp_path / "out" / "metadata.csv").query("is_synthetic")
+    rows, targets = [], list(dict.fromkeys(plan.target))
+    for target in targets:
+        names = list(picture_names(plan[plan.target == target]))[:4]
+        origins = plan[plan.target == target].source_index[:4]
+        assert set(names) <= set(table.file_name)
+        both = zip(origins, names, strict=True)
+        rows.append([p for i, name in both for p in (fit(faces.picture(i), 24), read_picture(tmp_path / "out" / name))])
+    expected = contact_sheet(rows, targets, ["source", "result"] * 4)
+    assert np.array_equal(read_picture(tmp_path / "out" / "contact_sheet.png"), expected)
+
+
+def test_a_plan_without_rows_gives_the_real_faces(faces, tmp_path):
+    plan = build_plan(faces, EXPRESSIONS, PlanSettings(policy="per-class", count=0))
+    summary = generate(faces, tiny_translator(), plan, tmp_path / "out", CPU, {})
+    assert (summary.made, summary.real, summary.rejected) == (0, 19, {})
+    assert len(table(tmp_path / "out")) == 19
+
+
+def test_labels_that_would_leave_the_folder_are_refused(faces, tmp_path):
+    plan = plan_for(faces)
+    faces.table["label"] = faces.table["label"].replace("happy", "../happy")
+    with pytest.raises(EmoaugError, match="cannot be the name of a folder"):
+        generate(faces, tiny_translator(), plan, tmp_path / "out", CPU, {})
+
+
+def test_tables_in_pieces_are_the_tables_as_a_whole(tmp_path, monkeypatch):
+    faces = draw_measured(tmp_path / "faces", subjects=5)
+    faces.table["label"] = faces.table.label.where(faces.table.subject < "person03", None)
+    (faces.root / faces.table.file_name[2]).write_bytes(b"no picture")
+    scale = fit_scale(faces, "blendshapes")
+    plan = build_exemplar_plan(faces, scale, PlanSettings("per-class", count=12), ExemplarSettings(mixing=0.5))
+    torch.manual_seed(0)
+    mover = Mover(scale.names, TinySettings(size=32))
+    assert b"".join(csv_pieces(plan)) == plan.to_csv(index=False, lineterminator="\n").encode()
+    generate(faces, mover, plan, tmp_path / "whole", CPU, {})
+    monkeypatch.setattr("augment.generation_folder.PIECE", 5)
+    assert len(list(csv_pieces(plan))) == 5
+    generate(faces, mover, plan, tmp_path / "pieces", CPU, {})
+    assert len(pd.read_csv(tmp_path / "whole" / "rejected.csv")) > 1
+    assert contents(tmp_path / "whole") == contents(tmp_path / "pieces")
