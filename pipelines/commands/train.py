@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from augment.checkpoints import settings_from
+from augment.checkpoints import read_config, settings_from
 from augment.devices import Machines
-from augment.folders import load_faces
+from augment.folders import FaceTable, load_faces
 from augment.systems import get_system
 from augment.systems.base import retouches
 from augment.training import TrainingSettings
@@ -70,6 +70,7 @@ def run(options: Options) -> None:
         size = load_faces(faces.select([0]), None).shape[-1]
     chosen = () if size is None else (f"size={size}",)
     settings = with_options(system.configurations[options.configuration], chosen + options.set)
+    _advise(options, faces)
     size = settings.size
     if options.size is None and options.configuration == "compact" and size > 64 and retouches(settings):
         print(
@@ -92,6 +93,20 @@ def run(options: Options) -> None:
         f"{checkpoint}        look: {samples[-1]}   "
         f"use: emoaug generate --data {quote(str(data))} --weights {quote(str(options.out))} --out BIGGER"
     )
+
+
+def _advise(options: Options, faces: FaceTable) -> None:
+    """Say where the weights of the package are likely to be the better choice; the README has figures."""
+    labelled = faces.table.dropna(subset=["label"])
+    paired = labelled.groupby("subject")["label"].nunique().gt(1).any()
+    alone = options.system == "lssl" and options.conditions == "labels" and options.initial is None and not paired
+    if alone and set(labelled["label"]) <= set(read_config("default")["condition_names"]):
+        print(
+            "nobody is named who shows two expressions, and without such pairs some hundred faces teach little. See "
+            "what the package's weights, which know these expressions, make of them: emoaug preview "
+            f"{quote(str(options.data))}",
+            file=sys.stderr,
+        )
 
 
 def with_options(settings: Any, texts: tuple[str, ...]) -> Any:

@@ -325,6 +325,22 @@ def test_train_says_what_large_faces_cost(capsys, tmp_path):
     assert "times as quick" not in said
 
 
+@pytest.mark.parametrize(
+    ("named", "expression", "advised"),
+    [(False, "happy", True), (True, "happy", False), (False, "wry", False)],
+    ids=["nobody named", "people with two expressions", "an expression of one's own"],
+)
+def test_train_points_at_the_package_s_weights_where_nobody_shows_two(capsys, tmp_path, named, expression, advised):
+    faces = draw_dataset(tmp_path / "faces", subjects=3)
+    table = faces.table.replace({"label": {"happy": expression}})
+    table = table if named else table.assign(subject=None)
+    write_metadata(tmp_path / "faces", table[["file_name", "label", "subject"]])
+    tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 1, "--batch-size", 2]
+    tiny += ["--vocabulary", "neutral", expression]
+    _, _, said = run(capsys, "train", "--data", tmp_path / "faces", "--out", tmp_path / "run", *tiny)
+    assert ("emoaug preview" in said) == advised, said
+
+
 def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=4)
     tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]
