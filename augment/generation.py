@@ -62,7 +62,8 @@ class GenerateSettings:
     """Faces in work at one time, rounded up to whole chunks (16 faces; 128 on CUDA; fewer above 128 pixels), each of
     which keeps a thread busy; 0: one chunk a thread. Fewer need less memory."""
     include_real: IncludeReal = "link"
-    """How real faces come into the folder: as hard links (as copies where the disk cannot), as copies, or not."""
+    """How real faces come into the folder: as hard links (as copies where the disk cannot), as copies, or not. Those
+    that others would see otherwise (on their side, transparent, GIF) come as PNG."""
     device: Device = "auto"
     """Where the network runs."""
     precision: Precision = "32-true"

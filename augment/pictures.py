@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from emoaug import EmoaugError
 
@@ -20,6 +20,9 @@ PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 )
 """File name endings, in lower case, that are read as pictures."""
+
+_COMMON_SUFFIXES = PICTURE_SUFFIXES - {".gif", ".jfif"}
+"""Those of them that torchvision takes, too."""
 
 LARGEST_PICTURE = 100_000_000
 """Pixels; a header that promises more is refused before anything is decoded."""
@@ -77,6 +80,21 @@ def decode_picture(data: bytes) -> np.ndarray:
     except cv2.error as error:
         raise EmoaugError(f"the picture is damaged ({error.err})") from None
     return _decode_with_pillow(image) if picture is None else picture
+
+
+def others_read_alike(path: Path) -> bool:
+    """Whether a picture's file shows others what `read_picture` shows: torchvision's `ImageFolder`, say.
+
+    It does where it is RGB or grey of 8 bits, opaque, stored upright, and its name has an ending that they take.
+    """
+    if path.suffix.lower() not in _COMMON_SUFFIXES:
+        return False
+    try:
+        with Image.open(path, formats=_FORMATS) as header:
+            upright = header.getexif().get(ExifTags.Base.Orientation, 1) in (0, 1)
+            return upright and header.mode in ("RGB", "L") and not header.has_transparency_data
+    except Exception:  # see decode_picture
+        return False
 
 
 def _decode_with_opencv(data: bytes, header: Image.Image) -> np.ndarray | None:

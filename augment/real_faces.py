@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from augment.folders import FaceTable
-from augment.pictures import encode_png, write_bytes
+from augment.pictures import encode_png, others_read_alike, write_bytes
 from emoaug import EmoaugError
 
 IncludeReal = Literal["link", "copy", "no"]
@@ -40,7 +40,8 @@ class RealFace:
 def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, taken: Iterable[str]) -> list[RealFace]:
     """Bring the real faces that have a label into the folder, in the order of the table.
 
-    Those that cannot be decoded are left out.
+    Those that cannot be decoded are left out. Files that others would read otherwise than they are read here (on their
+    side, transparent, of 16 bits, GIF; see `others_read_alike`) are written anew, as PNG.
 
     Args:
         faces: the source.
@@ -53,9 +54,10 @@ def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, 
         return []
     labelled = faces.table["label"].notna() & ~faces.table["is_synthetic"]
     indices = np.flatnonzero(labelled.to_numpy(dtype=bool)).tolist()
-    names = _real_names(faces, indices, taken)
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda i, name: _add_real_face(faces, i, out, name, how), indices, names))
+        as_it_is = list(pool.map(lambda i: "pixels" not in faces.table and others_read_alike(faces.path(i)), indices))
+        names = _real_names(faces, indices, as_it_is, taken)
+        return list(pool.map(partial(_add_real_face, faces, out, how), indices, names, as_it_is))
 
 
 def names_of(real: Iterable[RealFace]) -> Iterator[str]:
@@ -63,13 +65,13 @@ def names_of(real: Iterable[RealFace]) -> Iterator[str]:
     return (face.name for face in real if not face.rejected)
 
 
-def _add_real_face(faces: FaceTable, index: int, out: Path, name: str, how: IncludeReal) -> RealFace:
+def _add_real_face(faces: FaceTable, out: Path, how: IncludeReal, index: int, name: str, as_it_is: bool) -> RealFace:
     try:
         picture, source_sha256 = faces.read(index)
     except EmoaugError as error:
         return RealFace(index, name, rejected=str(error))
     target, size = out / name, (picture.shape[0], picture.shape[1])
-    if "pixels" in faces.table.columns:
+    if not as_it_is:
         data = encode_png(picture)
         write_bytes(target, data, parents=False)
         return RealFace(index, name, source_sha256, hashlib.sha256(data).hexdigest(), size)
@@ -97,9 +99,9 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _real_names(faces: FaceTable, indices: list[int], taken: Iterable[str]) -> list[str]:
+def _real_names(faces: FaceTable, indices: list[int], as_they_are: list[bool], taken: Iterable[str]) -> list[str]:
     """CLASS/NAME of real faces; where two would get the same, the later ones get their old folders' names in front."""
-    choices = [_name_choices(faces, i) for i in indices]
+    choices = [_name_choices(faces, i, kept) for i, kept in zip(indices, as_they_are, strict=True)]
     # In lower case, because some disks do not tell A.png from a.png. Of the names that are taken, perhaps a million,
     # only those that a real face might get are kept.
     possible = {name.lower() for names in choices for name in names}
@@ -112,10 +114,10 @@ def _real_names(faces: FaceTable, indices: list[int], taken: Iterable[str]) -> l
     return names
 
 
-def _name_choices(faces: FaceTable, i: int) -> list[str]:
+def _name_choices(faces: FaceTable, i: int, as_it_is: bool) -> list[str]:
     """Names that a real face may get, the best first."""
     label, old = str(faces.table["label"].iat[i]), str(faces.table["file_name"].iat[i])
-    end = ".png" if "pixels" in faces.table.columns else Path(old).suffix
+    end = Path(old).suffix if as_it_is else ".png"
     stems = [
         safe_stem(old, longest=200),
         safe_stem(old.replace("/", "_"), longest=200),

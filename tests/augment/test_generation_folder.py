@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import ExifTags, Image
+from torchvision.datasets import ImageFolder
 
 from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
 from augment.folders import read_faces
@@ -220,3 +222,32 @@ def test_tables_in_pieces_are_the_tables_as_a_whole(tmp_path, monkeypatch):
     generate(faces, mover, plan, tmp_path / "pieces", CPU, {})
     assert len(pd.read_csv(tmp_path / "whole" / "rejected.csv")) > 1
     assert contents(tmp_path / "whole") == contents(tmp_path / "pieces")
+
+
+def test_others_see_the_real_faces_that_are_seen_here_whatever_their_files(tmp_path):
+    folder = tmp_path / "faces"
+    draw_dataset(folder, {"happy": 1, "neutral": 1, "sad": 1})
+    picture = Image.fromarray(draw_face("sad", 7))
+    sideways = Image.Exif()
+    sideways[ExifTags.Base.Orientation] = 6
+    picture.save(folder / "sad" / "plain.jpg", quality=95)
+    picture.save(folder / "sad" / "sideways.jpg", quality=95, exif=sideways)
+    picture.convert("CMYK").save(folder / "sad" / "cmyk.jpg", quality=95)
+    transparent = picture.convert("RGBA")
+    transparent.putalpha(128)
+    transparent.save(folder / "sad" / "transparent.png")
+    picture.convert("P").save(folder / "sad" / "moving.gif")
+    Image.fromarray(np.full((24, 24), 40_000, np.uint16)).save(folder / "sad" / "deep.png")
+    (folder / "metadata.csv").unlink()
+    faces = read_faces(folder)
+    generate(faces, tiny_translator(), plan_for(faces, 1), tmp_path / "out", CPU, {})
+    rows = table(tmp_path / "out").query("~is_synthetic")
+    sources = {Path(name).stem: i for i, name in enumerate(faces.table.file_name)}
+    loaded = ImageFolder(tmp_path / "out")
+    seen = {Path(path).stem: np.asarray(loaded.loader(path)) for path, _ in loaded.samples}
+    assert len(rows) == len(faces) == 9
+    for name in rows.file_name:
+        ours = faces.picture(sources[Path(name).stem]).astype(int)
+        assert np.abs(seen[Path(name).stem] - ours).max() <= 2, name
+    linked = {name for name in rows.file_name if (tmp_path / "out" / name).stat().st_nlink > 1}
+    assert {Path(name).stem for name in linked} == {*sources} - {"sideways", "cmyk", "transparent", "moving", "deep"}
