@@ -20,6 +20,12 @@ def check_least(settings: Any, least: int, *names: str) -> None:
             raise EmoaugError(f"{name} is {getattr(settings, name)}; it is {least} or more")
 
 
+def check_seed(seed: int) -> None:
+    """EmoaugError unless a seed is one that every generator of random numbers takes."""
+    if not 0 <= seed < 2**63:
+        raise EmoaugError(f"seed is {seed}; it is a whole number from 0 to 2**63 - 1")
+
+
 def bar_hidden(wanted: bool = True) -> bool:
     """Whether a progress bar stays hidden: because nobody wants it, or TQDM_DISABLE is set.
 

@@ -264,6 +264,11 @@ def resolve_labels(
     unused = [key for key in rules if key not in {name.strip().casefold() for name in names}]
     notes += [f"no picture is labelled '{key}', so the renaming {key}={rules[key]} did nothing" for key in unused]
     notes += [f"no picture of {name}" for name in classes if name not in present]
+    if not vocabulary:
+        near = {
+            name: difflib.get_close_matches(_key(name), _KNOWN, 1, 0.8) for name in classes if _key(name) not in _KNOWN
+        }
+        notes += [f"{name} is a class of its own; did you mean {_KNOWN[k[0]]}?" for name, k in near.items() if k]
     notes += [
         f"{name} and {_KNOWN[_key(name)]} are two classes; --labels can merge them"
         for name in classes

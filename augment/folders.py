@@ -222,6 +222,12 @@ def _saved_vocabulary(root: Path) -> list[str] | None:
     return saved if isinstance(saved, list) and all(isinstance(name, str) for name in saved) else None
 
 
+def check_outside(out: Path, faces: FaceTable) -> None:
+    """Raise EmoaugError if a result would lie in the folder of its own sources, where it would be taken for some."""
+    if Path(out).resolve().is_relative_to(faces.root.resolve()) and "pixels" not in faces.table.columns:
+        raise EmoaugError(f"{out} lies in the folder of the sources, {faces.root}; choose a folder outside it")
+
+
 def write_metadata(folder: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
     """Write a folder's metadata.csv atomically.
 

@@ -46,6 +46,7 @@ from augment.runs import (
     remove_temporary_files,
     write_run,
 )
+from augment.scoring.rows import rejected_folder
 from augment.systems.base import LARGEST_DETAIL, Translator
 from augment.workers import Engine, as_they_finish, cores, do_all
 from emoaug import EmoaugError, __version__
@@ -309,7 +310,10 @@ def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
     """The summary of a folder in which this very run is finished; None if there is work to do."""
 
     def summary(result: dict[str, Any]) -> GenerateSummary:
-        return GenerateSummary(**{**result, "out": out, "notes": tuple(result["notes"]), "already_done": True})
+        notes, rejected = list(result["notes"]), rejected_folder(out)
+        if rejected.is_dir():
+            notes.append(f"faces that a filter has rejected since lie in {rejected}/")
+        return GenerateSummary(**{**result, "out": out, "notes": tuple(notes), "already_done": True})
 
     mend = f"A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
     return finished_result(out, KIND, identity, summary, mend)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from augment.folders import COLUMNS, FaceTable, write_metadata
+from augment.folders import COLUMNS, FaceTable, check_outside, write_metadata
 from augment.generation_record import Outcomes
 from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes
 from augment.plans import plan_summary
@@ -74,9 +74,7 @@ def check_folder(out: Path, faces: FaceTable, targets: Sequence[str]) -> None:
     for label in [*faces.table["label"].dropna().unique(), *targets]:
         if str(label) in ("", ".", "..") or re.search(r'[/\\\0:*?"<>|]', str(label)) or str(label).startswith("."):
             raise EmoaugError(f"label {label!r} cannot be the name of a folder; map it to another with --labels")
-    inside = out.resolve().is_relative_to(faces.root.resolve())
-    if inside and "pixels" not in faces.table.columns:
-        raise EmoaugError(f"{out} lies in the folder of the sources, {faces.root}; choose a folder outside it")
+    check_outside(out, faces)
 
 
 def picture_name(file_name: str, target: str, row: int) -> str:
@@ -199,7 +197,7 @@ def _rejected(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[R
 
 def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[RealFace], size: int) -> tuple[str, ...]:
     repeats = plan_summary(plan)["repeats"]
-    others = "other sources or exemplars" if "exemplar_file" in plan else "a range of strengths"
+    others = "other sources or exemplars" if "exemplar_file" in plan else "fewer, or a wider range of strengths,"
     height, width = made.source_sizes.T
     other = made.made & ((height != size) | (width != size))
     scaled, squeezed = int(other.sum()), int((other & (height != width)).sum())

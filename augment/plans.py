@@ -14,7 +14,7 @@ import pandas as pd
 
 from augment.expressions import known_as
 from augment.folders import HELD_OUT_SPLITS, FaceTable
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_seed
 
 Policy = Literal["balance", "multiply", "per-class"]
 
@@ -52,8 +52,7 @@ class PlanSettings:
             )
         if self.count < 0:
             raise EmoaugError(f"count is {self.count}; it is the number of synthetic faces in each class, 0 or more")
-        if not 0 <= self.seed < 2**63:
-            raise EmoaugError(f"seed is {self.seed}; it is a whole number from 0 to 2**63 - 1")
+        check_seed(self.seed)
         if not 0.001 <= low <= high <= 1:
             raise EmoaugError(f"strength is {low} to {high}; give two numbers from 0.001 to 1, the lower one first")
 

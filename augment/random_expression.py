@@ -17,6 +17,7 @@ from augment.checkpoints import DEFAULT
 from augment.devices import Precision, one_thread
 from augment.expression_targets import Change, Targets
 from augment.expression_transform import ExpressionTransform
+from augment.expressions import known_as
 from augment.face_frames import Aligned, Square, find_face, middle_square
 from augment.label_entries import LabelsGetter, find_label
 from augment.systems.base import Translator
@@ -146,9 +147,10 @@ class RandomExpression(ExpressionTransform):
     def _number(self, label: Any) -> int:
         known = self._targets.classes
         if isinstance(label, str):
-            if label not in known:
+            name = known_as(label, [each for each in known if each is not None])
+            if name is None:
                 raise EmoaugError(f'unknown label "{label}"; known are {", ".join(map(str, known))}. See classes=[...]')
-            return known.index(label)
+            return known.index(name)
         if self.classes is None:
             raise EmoaugError(
                 f"the label is the number {int(label)}, and numbers mean something else in every dataset; give the "

@@ -29,7 +29,7 @@ from augment.training_data import TrainingFaces
 from augment.training_log import doubt
 from augment.training_state import load_state, save_state, share_state, trim_log
 from augment.weight_average import WeightAverage
-from emoaug import EmoaugError, bar_hidden, check_least
+from emoaug import EmoaugError, bar_hidden, check_least, check_seed
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -62,6 +62,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         check_least(self, 1, "steps", "batch_size", "sample_every", "save_every")
+        check_seed(self.seed)
         if not self.learning_rate > 0 or not 0 <= self.average_decay < 1 or not self.jitter >= 0:
             raise EmoaugError(
                 f"learning_rate is {self.learning_rate}, average_decay {self.average_decay}, jitter {self.jitter}; "
@@ -187,8 +188,8 @@ class Trainer:
             reason = doubt(self.out / "log.jsonl", self.translator.condition_names) if self.writes else None
             if reason is not None and self.step > first:
                 bar.write(
-                    f"{self.out}: {reason}; look at the samples before using them. More --steps may help, in "
-                    "another folder or with --restart",
+                    f"{self.out}: {reason}; look at the samples before using them. A longer training may "
+                    "help: anew, or with --initial from this one",
                     file=sys.stderr,
                 )
         self._save_checkpoint()

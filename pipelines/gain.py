@@ -76,6 +76,17 @@ def possible_arms(settings: GainSettings, data: GainData, folds: Sequence[Fold])
     return arms, notes
 
 
+def _check_label_counts(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> None:
+    """EmoaugError where a number of labels a class is no limit, because no class has so many training faces."""
+    labels = data.faces.label_indices()
+    most = max(int(np.bincount(labels[fold.train]).max()) for fold in folds)
+    for count in settings.label_counts:
+        if count != "all" and count >= most > 0:
+            raise EmoaugError(
+                f"labels_per_class has {count}, and no class has more than {most} training faces; give fewer, or all"
+            )
+
+
 def _seen(weights: Path, data: GainData, folds: Sequence[Fold]) -> set[str]:
     """People who test and whom weights have seen, by their names."""
     tested = data.tested.table.subject.iloc[np.unique(np.concatenate([fold.test for fold in folds]))]
@@ -127,7 +138,10 @@ def run_gain(
     folds = loaded.folds(settings)
     for _, fold in folds:
         check_fold(fold, loaded)
+    _check_label_counts(settings, loaded, [fold for _, fold in folds])
     arms, left_out = possible_arms(settings, loaded, [fold for _, fold in folds])
+    for note in left_out:
+        print(note)  # before the hours of work that it is about
     notes = [*loaded.notes, *left_out, *known_before(job, arms, folds[0][1], test is not None)]
     trials = [
         Trial(get_arm(name), fold, seed, labels)

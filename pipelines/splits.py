@@ -62,7 +62,8 @@ def make_folds(faces: FaceTable, groups: np.ndarray, folds: int, seed: int = 0) 
     """
     real, labels = real_rows(faces), faces.label_indices()
     present = len(np.unique(groups[real]))
-    advice = "use fewer folds" if folds > 2 else "two are the fewest: add faces of other people"
+    enough = min(present, int(np.bincount(labels[real]).max())) > 1
+    advice = "use fewer folds" if folds > 2 and enough else "two are the fewest: add faces of other people"
     if present < folds:
         raise EmoaugError(f"--folds {folds}: only {present} people or groups of like pictures; {advice}")
     if np.bincount(labels[real]).max() < folds:
@@ -137,6 +138,8 @@ def hold_out(faces: FaceTable, groups: np.ndarray, count: float, seed: int) -> F
         names[group] = min(str(name), names.get(group, str(name)))
     # By name: who is held out does not depend on the order of the files.
     ordered = sorted(names, key=lambda group: (names[group], group))
+    if len(ordered) < 2:
+        raise EmoaugError("all faces are of one person or group of like pictures, and nobody is left to hold out")
     wanted = round(count * len(ordered)) if count < 1 else int(count)
     if not 0 < wanted < len(ordered) or (count >= 1 and wanted != count):
         raise EmoaugError(

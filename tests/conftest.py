@@ -3,6 +3,11 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+# Time is not what tests are about, and a first import takes some of it.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Two processes with two threads each on two cores wait for one another.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -21,7 +21,7 @@ from augment.faces import EYES, PHILTRUM
 from augment.plans import row_seeds
 from augment.simulation.behaviour import INTENSITY, ExpressionSource, Prototypes
 from augment.simulation.mannerisms import Draw, draw_mannerisms
-from emoaug import EmoaugError
+from emoaug import EmoaugError, check_seed
 
 if TYPE_CHECKING:
     from augment.simulation.surroundings import Surroundings
@@ -101,8 +101,7 @@ class SceneSettings:
                 f"intensity is {self.intensity[0]} to {self.intensity[1]}; give two numbers from 0 to 2, the fainter "
                 "first"
             )
-        if not 0 <= self.seed < 2**63:
-            raise EmoaugError(f"seed is {self.seed}; it is a whole number from 0 to 2**63 - 1")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from augment.folders import check_outside
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 from pipelines.compare import CompareSettings, run_comparison
 from pipelines.comparison_report import write_comparison
@@ -31,6 +32,7 @@ class Options:
 def run(options: Options) -> None:
     """Compare, write, print."""
     data = open_dataset(options.data, options.reading)
+    check_outside(options.out, data)
     other = None if options.test is None else open_dataset(options.test, DatasetOptions())
     found = run_comparison(data, options.out, options.settings, other)
     print(write_comparison(found, options.out, options.settings))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.folders import FaceTable, read_faces
+import pandas as pd
+
+from augment.folders import FaceTable, drop_unreadable, read_faces
 from emoaug import EmoaugError
 from pipelines.arms import words
 
@@ -33,7 +35,20 @@ def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) 
     faces = read_faces(path, renames, words(options.vocabulary) or None, options.subject_pattern, unlabelled)
     for note in faces.notes:
         print(note)
-    if len(faces.rejected):
-        first = faces.rejected.iloc[0]
-        print(f"{len(faces.rejected)} files or rows cannot be used, the first: {first.file_name}: {first.reason}")
+    _say_rejected(faces.rejected)
     return faces
+
+
+def readable(faces: FaceTable) -> FaceTable:
+    """Leave out pictures that cannot be decoded, and say so."""
+    decoded = drop_unreadable(faces)
+    _say_rejected(decoded.rejected.iloc[len(faces.rejected) :])
+    if not len(decoded):
+        raise EmoaugError(f"{faces.root}: no picture can be read")
+    return decoded
+
+
+def _say_rejected(rejected: pd.DataFrame) -> None:
+    if len(rejected):
+        first = rejected.iloc[0]
+        print(f"{len(rejected)} files or rows cannot be used, the first: {first.file_name}: {first.reason}")

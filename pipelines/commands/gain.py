@@ -11,6 +11,7 @@ import tyro
 
 from augment.devices import choose_device, slow_precision
 from augment.engines import EngineSettings, open_engine
+from augment.folders import check_outside
 from augment.runs import read_run
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
@@ -40,6 +41,7 @@ class Options:
 def run(options: Options) -> None:
     """Run the trials and write the report."""
     faces = open_dataset(options.data, options.reading)
+    check_outside(options.out, faces)
     test = None
     if options.test is not None:
         pattern = options.reading.subject_pattern

@@ -14,7 +14,7 @@ from augment.exemplar_plans import ExemplarSettings, suitable_plan
 from augment.faces import MEASURES_FILE
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
-from augment.plans import PlanSettings
+from augment.plans import PlanSettings, repeated
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
 from emoaug import EmoaugError
@@ -52,6 +52,9 @@ class Options:
 def run(options: Options) -> None:
     """Plan, make the faces, judge them if asked, and say what came of it."""
     rules = read_rules(options.filter) if options.filter else ()
+    for name, policy in (("factor", "multiply"), ("count", "per-class")):
+        if options.plan.policy != policy and getattr(options.plan, name) != getattr(PlanSettings, name):
+            raise EmoaugError(f"--{name} is for --policy {policy}, and the policy is {options.plan.policy}")
     translator = load_translator(options.weights)
     config = read_config(options.weights)
     scale = IntensityScale.from_config(config)
@@ -93,13 +96,16 @@ def run(options: Options) -> None:
             f"them: --vocabulary {','.join([*faces.vocabulary, *missing])}"
         )
     plan = suitable_plan(faces, translator, learned, settings, scale, options.exemplars)
+    if settings.strength[0] < 0.5:
+        print("below a strength of 0.5 a face shows more of its source's expression than of its label")
+    if repeats := int(repeated(plan).sum()):
+        print(f"{repeats:,} of {len(plan):,} faces will be copies of others, because there are not so many sources")
     provenance = {"weights": str(options.weights)}
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))
-    if plan.empty and settings.policy == "balance":
-        print(
-            "nothing was missing: no class that was asked for is smaller than the largest; --policy multiply "
-            "--factor 1 makes each twice as large"
-        )
+    if plan.empty:
+        missing_nothing = "nothing was missing: no class that was asked for is smaller than the largest"
+        nothing = missing_nothing if settings.policy == "balance" else "no face was asked for"
+        print(f"{nothing}; --policy multiply --factor 1 makes each class twice as large")
     if rules:
         print(score_and_filter(options.out, faces, None, options.judge, options.scoring, rules))

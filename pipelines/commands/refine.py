@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from augment.folders import load_faces
+from augment.folders import check_outside, load_faces
 from augment.generation import GenerateSettings
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
@@ -46,6 +46,8 @@ def run(options: Options) -> None:
     simulated = open_dataset(options.simulated, DatasetOptions())
     real = open_dataset(options.real, options.reading)
     run_folder = options.run or options.out.with_name(options.out.name + "-refiner")
+    for faces in (simulated, real):
+        check_outside(run_folder, faces)
     size = load_faces(simulated.select([0]), None).shape[-1]
     settings = with_options(RefinerSettings(size=size), options.set)
     train_refiner(simulated, real, run_folder, settings, options.training, options.side, options.restart)

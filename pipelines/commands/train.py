@@ -13,13 +13,13 @@ import tyro
 
 from augment.checkpoints import read_config, settings_from
 from augment.devices import Machines
-from augment.folders import FaceTable, load_faces
+from augment.folders import FaceTable, check_outside, load_faces
 from augment.systems import get_system
 from augment.systems.base import retouches
 from augment.training import TrainingSettings
 from augment.training_run import Conditions, train
 from emoaug import EmoaugError
-from pipelines.commands.datasets import DatasetOptions, open_dataset
+from pipelines.commands.datasets import DatasetOptions, open_dataset, readable
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def run(options: Options) -> None:
     """Train and say where the result is."""
     system = get_system(options.system)
     unlabelled = options.conditions != "labels" or system.takes_unlabelled
-    faces = open_dataset(options.data, options.reading, unlabelled)
+    faces = readable(open_dataset(options.data, options.reading, unlabelled))
+    check_outside(options.out, faces)
     also = None if options.also is None else open_dataset(options.also, replace(options.reading, subject_pattern=None))
     size = options.size
     if size is None and options.configuration == "compact":

@@ -113,7 +113,7 @@ def test_parts_made_apart_are_the_same():
     np.testing.assert_array_equal(together.digests, apart.digests)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 4), max_size=12), st.data())
 def test_groups_are_the_connected_components(copies, data):
     subjects = data.draw(st.lists(st.integers(-1, 3), min_size=len(copies), max_size=len(copies)))

@@ -118,6 +118,13 @@ def test_two_names_for_one_expression_and_a_useless_rule_are_remarked():
     assert any("frown" in note and "did nothing" in note for note in notes)
 
 
+def test_a_class_of_ones_own_that_looks_like_a_slip_is_remarked():
+    *_, notes = resolve_labels(["smiling", "bored"], {"smiling": "hapy", "bored": "apathy"})
+    assert [note for note in notes if "did you mean" in note] == ["hapy is a class of its own; did you mean happy?"]
+    *_, notes = resolve_labels(["smiling"], {"smiling": "hapy"}, ["hapy"])
+    assert not any("did you mean" in note for note in notes)
+
+
 def test_vocabulary_gives_exactly_these_classes_in_this_order():
     labels, vocabulary, notes = resolve_labels(
         ["happy", "sadness", "irritated"], None, ["irritated", "joy", "sad", "fear"]

@@ -352,7 +352,7 @@ _NAMES = st.text(_CHARACTERS, min_size=1, max_size=12).filter(lambda name: ".." 
 _PEOPLE = _NAMES.map(str.strip).filter(lambda name: name.lower() not in ("", "nan", "none", "null", "<na>"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(

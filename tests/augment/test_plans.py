@@ -71,7 +71,7 @@ def usable(faces):
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows_strategy, settings_strategy)
 def test_what_every_plan_promises(rows, plan_settings):
     faces = face_table(rows)
@@ -118,7 +118,7 @@ def test_faces_without_a_label_are_sources_and_no_class():
         build_plan(faces, NAMES, PlanSettings("per-class", count=6, strength=(0.5, 1)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(settings_strategy)
 def test_conditions_mix_target_and_source_within_the_strengths(plan_settings):
     plan = build_plan(real_faces(angry=3, happy=5, neutral=2, sad=1), NAMES, plan_settings)

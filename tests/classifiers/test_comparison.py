@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -55,7 +55,6 @@ def outcomes(repeats, arms, **options):
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 60), classes=st.integers(2, 6))
-@settings(deadline=None)
 def test_scores_agree_with_scikit_learn(seed, count, classes):
     generator = np.random.default_rng(seed)
     labels, said = generator.integers(classes, size=(2, count))

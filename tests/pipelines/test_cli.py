@@ -341,6 +341,30 @@ def test_train_points_at_the_package_s_weights_where_nobody_shows_two(capsys, tm
     assert ("emoaug preview" in said) == advised, said
 
 
+def test_train_leaves_out_what_it_cannot_read_and_keeps_out_of_its_own_data(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    (tmp_path / "faces" / "happy" / "person00.png").write_bytes(b"no picture")
+    tiny = ["--set", "width=8", "depth=2", "widest=16", "--steps", 1, "--batch-size", 2]
+    given = ["train", "--data", tmp_path / "faces"]
+    _, said, _ = run(capsys, *given, "--out", tmp_path / "run", *tiny)
+    assert "1 files or rows cannot be used, the first: happy/person00.png" in said
+    assert "lies in the folder of the sources" in mistake(capsys, *given, "--out", tmp_path / "faces" / "run", *tiny)
+    assert "seed is -1" in mistake(capsys, *given, "--out", tmp_path / "other", "--seed", -1)
+
+
+def test_generate_says_beforehand_what_a_plan_is_worth(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    given = ["generate", "--data", tmp_path / "faces", "--weights", "default", "--out", tmp_path / "out"]
+    per_class = ["--policy", "per-class", "--count", 5]
+    assert "--factor is for --policy multiply" in mistake(capsys, *given, *per_class, "--factor", 3)
+    _, said, _ = run(capsys, *given, *per_class)
+    assert said.index("4 of 10 faces will be copies of others") < said.index("translated")
+    _, said, _ = run(capsys, *given[:-1], tmp_path / "weak", *per_class, "--strength", 0.3, 0.8)
+    assert "below a strength of 0.5" in said
+    _, said, _ = run(capsys, *given[:-1], tmp_path / "none", "--policy", "multiply", "--factor", 0)
+    assert "no face was asked for" in said
+
+
 def test_train_generate_verify_from_end_to_end(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=4)
     tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 2, "--batch-size", 4]

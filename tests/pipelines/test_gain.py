@@ -315,10 +315,17 @@ def test_weights_that_have_seen_people_who_test_are_left_out_or_refused(tmp_path
     assert possible_arms(settings, data, strangers) == (list(settings.arms), [])
 
 
-def test_without_blendshapes_the_reference_is_left_out_and_that_is_said(tmp_path):
+def test_more_labels_a_class_than_there_are_are_refused(run, tmp_path):
+    faces, _, _ = run
+    with pytest.raises(EmoaugError, match="labels_per_class has 1000, and no class has more than"):
+        run_gain(faces, tmp_path / "out", replace(PLAIN, labels_per_class=("1", "1000")))
+
+
+def test_without_blendshapes_the_reference_is_left_out_and_that_is_said(tmp_path, capsys):
     faces = draw_dataset(tmp_path / "drawn", subjects=4, landmarks=False)
     trials = run_gain(faces, tmp_path / "out", replace(PLAIN, arms=("real", "geometry")))
     assert set(trials.arm) == {"real"}
+    assert "no blendshapes" in capsys.readouterr().out
     assert "no blendshapes" in json.loads((tmp_path / "out" / "run.json").read_text())["notes"][0]
 
 

@@ -243,9 +243,14 @@ def test_holding_out_nobody_everybody_or_half_a_person_says_how_many_there_are(c
         hold_out(faces, np.arange(6), count, 0)
 
 
-@pytest.mark.parametrize("subjects", [["a", "a", "a"], ["a", "b", "c"]])
-def test_two_folds_that_cannot_be_are_not_told_to_be_fewer(subjects):
+def test_of_one_person_nobody_can_be_held_out():
+    with pytest.raises(EmoaugError, match="all faces are of one person"):
+        hold_out(make_faces(["a", "a"]), np.zeros(2, int), 1, 0)
+
+
+@pytest.mark.parametrize(("subjects", "folds"), [(["a", "a", "a"], 2), (["a", "b", "c"], 2), (["a", "a", "a"], 4)])
+def test_folds_that_cannot_be_fewer_are_not_told_to_be(subjects, folds):
     faces = make_faces(subjects)
     with pytest.raises(EmoaugError, match="add faces of other people") as mistake:
-        list(make_folds(faces, groups_of(faces, np.arange(3)), 2))
+        list(make_folds(faces, groups_of(faces, np.arange(3)), folds))
     assert "use fewer folds" not in str(mistake.value)

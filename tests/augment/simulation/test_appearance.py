@@ -156,7 +156,7 @@ def test_every_value_is_finite_and_in_its_range(model):
     assert people.part_colours.shape == (8, len(PARTS), 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**62), spread=st.floats(0, 4))
 def test_drawn_traits_are_finite_and_possible_for_every_seed_and_spread(seed, spread):
     person = draw_person(torch.Generator().manual_seed(seed), AppearanceSettings(spread=spread))

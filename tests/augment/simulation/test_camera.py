@@ -25,7 +25,7 @@ def test_signs_of_the_angles():
     assert turned(30, 0, 0, crown)[1] == pytest.approx(1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-80, 80), st.floats(-80, 80), st.floats(-80, 80))
 def test_the_pose_is_the_one_that_the_landmarker_would_read(yaw, pitch, roll):
     matrix = np.eye(4)
@@ -44,7 +44,7 @@ def test_a_point_is_seen_where_a_pinhole_sees_it():
     torch.testing.assert_close(points, torch.tensor([[[70.0, 28.0, 50.0]]]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-20, 20), st.floats(-20, 20), st.floats(-40, 40), st.floats(30, 300))
 def test_eyes_land_on_a_level_line_and_anchors_in_their_places_on_average(yaw, pitch, roll, distance):
     pose, away = torch.tensor([[yaw, pitch, roll]]), torch.tensor([distance])

@@ -57,7 +57,7 @@ def square(size: float, depth: float = 5.0) -> tuple[torch.Tensor, torch.Tensor]
 coordinate = st.integers(-8, 4 * SIDE + 8).map(lambda value: value / 4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(coordinate, coordinate, st.integers(1, 9)), min_size=3, max_size=9), st.booleans())
 def test_the_nearest_triangle_is_the_one_that_exact_arithmetic_finds(corners, cull):
     points = np.array(corners, np.float32)
@@ -78,7 +78,7 @@ def test_the_nearest_triangle_is_the_one_that_exact_arithmetic_finds(corners, cu
             assert a == pytest.approx(float(b), rel=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(4, 40))
 def test_a_triangulated_plane_covers_every_sample_exactly_once(seed, count):
     rng = np.random.default_rng(seed)
