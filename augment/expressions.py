@@ -182,14 +182,20 @@ def canonical(name: str) -> str:
     return known
 
 
+def _meant(wanted: str, words: Mapping[str, str]) -> str | None:
+    """The word that a name is a slip of, among words by their keys; None where it is like none of them."""
+    key = _key(wanted)
+    near = difflib.get_close_matches(key, words, 1, 0.75)
+    # What is longer by more than a slip says more: unhappy is not happy. Two letters of three may be chance.
+    return words[near[0]] if near and 3 < len(key) <= len(near[0]) + 1 else None
+
+
 def _unknown(label: str, wanted: str, classes: Sequence[str], known: str, closed: bool) -> UnknownExpressionError:
     """Say which name is wanted for a label but unknown, what is known, and how to go on."""
     own = {_KNOWN.get(_key(name), name): name for name in classes}
     words = {key: own.get(name, name) for key, name in _KNOWN.items() if name in own or not closed}
     words |= {_key(name): name for name in classes}
-    near = difflib.get_close_matches(_key(wanted), words, 1, 0.75)
-    # What is longer by more than a slip says more: unhappy is not happy.
-    meant = words[near[0]] if near and len(_key(wanted)) <= len(near[0]) + 1 else None
+    meant = _meant(wanted, words)
     question = f"Did you mean {meant}? " if meant else ""
     # What no one can know is left to be filled in: followed blindly, a guess would be a wrong label.
     renaming, vocabulary = quote(f"{label}={meant or 'CLASS'}"), quote(",".join([*classes, wanted]))
@@ -265,10 +271,8 @@ def resolve_labels(
     notes += [f"no picture is labelled '{key}', so the renaming {key}={rules[key]} did nothing" for key in unused]
     notes += [f"no picture of {name}" for name in classes if name not in present]
     if not vocabulary:
-        near = {
-            name: difflib.get_close_matches(_key(name), _KNOWN, 1, 0.8) for name in classes if _key(name) not in _KNOWN
-        }
-        notes += [f"{name} is a class of its own; did you mean {_KNOWN[k[0]]}?" for name, k in near.items() if k]
+        slips = {name: _meant(name, _KNOWN) for name in classes if _key(name) not in _KNOWN}
+        notes += [f"{name} is a class of its own; did you mean {meant}?" for name, meant in slips.items() if meant]
     notes += [
         f"{name} and {_KNOWN[_key(name)]} are two classes; --labels can merge them"
         for name in classes

@@ -101,7 +101,7 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
     identity = {"faces": digest, "settings": chosen, "vocabulary": list(real.vocabulary)}
     before = read_run(out, KIND)
     if before is not None:
-        mend = "Remove it, or name another folder for judges (emoaug score --judges)"
+        mend = "Remove it, or give emoaug score another folder for judges (--judges)"
         check_same_run(out, before, identity, mend)
     device = choose_device(settings.device)
     judges = []

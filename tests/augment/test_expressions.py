@@ -63,6 +63,7 @@ def test_unknown_name_lists_what_is_known_and_how_to_map_it():
         ("Suprised", None, "Did you mean surprise? Map it with --labels Suprised=surprise,"),
         ("unhappy", None, "Map it with --labels unhappy=CLASS,"),
         ("very happy", None, "Map it with --labels 'very happy=CLASS',"),
+        ("sub", None, "Map it with --labels sub=CLASS,"),
         ("joyful!", ["joy", "calm"], "Did you mean joy? Map it with --labels 'joyful!=joy',"),
         ("disgusst", ["happy", "sad"], "Map it with --labels disgusst=CLASS,"),
     ],
