@@ -341,15 +341,27 @@ def test_train_points_at_the_package_s_weights_where_nobody_shows_two(capsys, tm
     assert ("emoaug preview" in said) == advised, said
 
 
-def test_train_leaves_out_what_it_cannot_read_and_keeps_out_of_its_own_data(capsys, tmp_path):
+def test_train_leaves_out_what_it_cannot_read(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=3)
     (tmp_path / "faces" / "happy" / "person00.png").write_bytes(b"no picture")
     tiny = ["--set", "width=8", "depth=2", "widest=16", "--steps", 1, "--batch-size", 2]
     given = ["train", "--data", tmp_path / "faces"]
     _, said, _ = run(capsys, *given, "--out", tmp_path / "run", *tiny)
     assert "1 files or rows cannot be used, the first: happy/person00.png" in said
-    assert "lies in the folder of the sources" in mistake(capsys, *given, "--out", tmp_path / "faces" / "run", *tiny)
     assert "seed is -1" in mistake(capsys, *given, "--out", tmp_path / "other", "--seed", -1)
+
+
+@pytest.mark.parametrize("command", ["train", "gain", "compare", "refine"])
+def test_no_command_writes_among_its_own_sources(capsys, tmp_path, command):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    draw_dataset(tmp_path / "simulated", subjects=3)
+    sources = ["--data", tmp_path / "faces"]
+    if command == "refine":
+        sources = ["--real", tmp_path / "faces", "--simulated", tmp_path / "simulated"]
+    for inside in [path for path in sources if isinstance(path, Path)]:
+        said = mistake(capsys, command, *sources, "--out", inside / "run")
+        assert "lies in the folder of the sources" in said
+        assert not (inside / "run").exists()
 
 
 def test_generate_says_beforehand_what_a_plan_is_worth(capsys, tmp_path):
