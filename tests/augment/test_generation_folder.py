@@ -237,6 +237,7 @@ def test_others_see_the_real_faces_that_are_seen_here_whatever_their_files(tmp_p
     transparent.putalpha(128)
     transparent.save(folder / "sad" / "transparent.png")
     picture.convert("P").save(folder / "sad" / "moving.gif")
+    picture.save(folder / "sad" / "old.jfif", "JPEG", quality=95)
     Image.fromarray(np.full((24, 24), 40_000, np.uint16)).save(folder / "sad" / "deep.png")
     (folder / "metadata.csv").unlink()
     faces = read_faces(folder)
@@ -245,9 +246,16 @@ def test_others_see_the_real_faces_that_are_seen_here_whatever_their_files(tmp_p
     sources = {Path(name).stem: i for i, name in enumerate(faces.table.file_name)}
     loaded = ImageFolder(tmp_path / "out")
     seen = {Path(path).stem: np.asarray(loaded.loader(path)) for path, _ in loaded.samples}
-    assert len(rows) == len(faces) == 9
+    assert len(rows) == len(faces) == 10
     for name in rows.file_name:
         ours = faces.picture(sources[Path(name).stem]).astype(int)
         assert np.abs(seen[Path(name).stem] - ours).max() <= 2, name
     linked = {name for name in rows.file_name if (tmp_path / "out" / name).stat().st_nlink > 1}
-    assert {Path(name).stem for name in linked} == {*sources} - {"sideways", "cmyk", "transparent", "moving", "deep"}
+    assert {Path(name).stem for name in linked} == {*sources} - {
+        "sideways",
+        "cmyk",
+        "transparent",
+        "moving",
+        "old",
+        "deep",
+    }
