@@ -140,13 +140,13 @@ def generate(
         # Likewise.
         **({} if size == translator.size else {"size": size}),
     }
-    finished = _finished(out, identity)
+    finished = _finished(out, identity, plan)
     if finished is not None:
         clear_up(out, RECORD)
         return finished
     with locked(out) as hold:
         # Asked again, because another process may have begun or finished between the first look and the lock.
-        finished = _finished(out, identity)
+        finished = _finished(out, identity, plan)
         if finished is not None:
             return finished
         run: dict[str, Any] = {
@@ -306,7 +306,7 @@ def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Pat
     return max(own, min([*sides, LARGEST_DETAIL]) if sides else 0)
 
 
-def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
+def _finished(out: Path, identity: dict[str, Any], plan: pd.DataFrame) -> GenerateSummary | None:
     """The summary of a folder in which this very run is finished; None if there is work to do."""
 
     def summary(result: dict[str, Any]) -> GenerateSummary:
@@ -315,8 +315,17 @@ def _finished(out: Path, identity: dict[str, Any]) -> GenerateSummary | None:
             notes.append(f"faces that a filter has rejected since lie in {rejected}/")
         return GenerateSummary(**{**result, "out": out, "notes": tuple(notes), "already_done": True})
 
-    mend = f"A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
+    run, counts = read_run(out, KIND) or {}, plan_summary(plan)["classes"]
+    before = run["plan"].get("classes") if isinstance(run.get("plan"), dict) else None
+    told = "" if before == counts else f"Asked for were {_in_words(before)}, and now {_in_words(counts)}. "
+    mend = f"{told}A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
     return finished_result(out, KIND, identity, summary, mend)
+
+
+def _in_words(counts: Any) -> str:
+    """Faces of each class, from a mapping; of anything else, which a damaged file may hold, that they are unknown."""
+    known = isinstance(counts, dict) and counts
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) if known else "none or unknown faces"
 
 
 def _versions() -> dict[str, str]:

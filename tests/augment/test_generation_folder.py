@@ -51,6 +51,8 @@ def test_another_run_does_not_touch_the_folder(faces, tmp_path, change):
         faces.table.loc[0, "subject"] = "somebody else"
     with pytest.raises(EmoaugError, match="holds another run"):
         generate(faces, translator, plan, out, settings, {})
+    with pytest.raises(EmoaugError, match="were 9 happy, 9 neutral, 9 sad, and now 7 happy, 7 neutral, 7 sad"):
+        generate(faces, translator, plan_for(faces, 7), out, settings, {})
     assert contents(out) == before
 
 
