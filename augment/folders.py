@@ -222,10 +222,16 @@ def _saved_vocabulary(root: Path) -> list[str] | None:
     return saved if isinstance(saved, list) and all(isinstance(name, str) for name in saved) else None
 
 
-def check_outside(out: Path, faces: FaceTable) -> None:
-    """Raise EmoaugError if a result would lie in the folder of its own sources, where it would be taken for some."""
-    if Path(out).resolve().is_relative_to(faces.root.resolve()) and "pixels" not in faces.table.columns:
-        raise EmoaugError(f"{out} lies in the folder of the sources, {faces.root}; choose a folder outside it")
+def check_outside(out: Path, source: Path, faces: FaceTable) -> None:
+    """Raise EmoaugError if a result would lie in the folder of its own sources, where it would be taken for some.
+
+    Args:
+        out: where it is to lie.
+        source: what the faces were read from; a table alone names its pictures, whatever lies beside them.
+        faces: the sources.
+    """
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()) and "pixels" not in faces.table.columns:
+        raise EmoaugError(f"{out} lies in the folder of the sources, {source}; choose a folder outside it")
 
 
 def write_metadata(folder: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -> None:

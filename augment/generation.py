@@ -315,9 +315,11 @@ def _finished(out: Path, identity: dict[str, Any], plan: pd.DataFrame) -> Genera
             notes.append(f"faces that a filter has rejected since lie in {rejected}/")
         return GenerateSummary(**{**result, "out": out, "notes": tuple(notes), "already_done": True})
 
-    run, counts = read_run(out, KIND) or {}, plan_summary(plan)["classes"]
-    before = run["plan"].get("classes") if isinstance(run.get("plan"), dict) else None
-    told = "" if before == counts else f"Asked for were {_in_words(before)}, and now {_in_words(counts)}. "
+    run, told = read_run(out, KIND), ""
+    if run is not None and run.get("identity") != identity:
+        before, counts = run.get("plan"), plan_summary(plan)["classes"]
+        before = before.get("classes") if isinstance(before, dict) else None
+        told = "" if before == counts else f"Asked for were {_in_words(before)}, and now {_in_words(counts)}. "
     mend = f"{told}A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
     return finished_result(out, KIND, identity, summary, mend)
 

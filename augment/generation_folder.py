@@ -74,7 +74,7 @@ def check_folder(out: Path, faces: FaceTable, targets: Sequence[str]) -> None:
     for label in [*faces.table["label"].dropna().unique(), *targets]:
         if str(label) in ("", ".", "..") or re.search(r'[/\\\0:*?"<>|]', str(label)) or str(label).startswith("."):
             raise EmoaugError(f"label {label!r} cannot be the name of a folder; map it to another with --labels")
-    check_outside(out, faces)
+    check_outside(out, faces.root, faces)
 
 
 def picture_name(file_name: str, target: str, row: int) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from augment.alignment import AlignSettings, align_folder
+from augment.folders import check_outside
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 
@@ -30,12 +31,7 @@ class Options:
 def run(options: Options) -> None:
     """Align and say what came of it."""
     faces = open_dataset(options.source, options.reading, options.unlabelled)
-    inside = options.out.resolve().is_relative_to(options.source.resolve())
-    if inside and options.source.is_dir() and "pixels" not in faces.table:
-        # The next reading would take the result for more pictures, and its folder for a class.
-        raise EmoaugError(
-            f"{options.out} lies in the folder of the pictures, {options.source}; choose a folder outside it"
-        )
+    check_outside(options.out, options.source, faces)
     summary = align_folder(faces, options.out, options.settings)
     print(summary)
     if not summary.aligned:

@@ -32,7 +32,7 @@ class Options:
 def run(options: Options) -> None:
     """Compare, write, print."""
     data = open_dataset(options.data, options.reading)
-    check_outside(options.out, data)
+    check_outside(options.out, options.data, data)
     other = None if options.test is None else open_dataset(options.test, DatasetOptions())
     found = run_comparison(data, options.out, options.settings, other)
     print(write_comparison(found, options.out, options.settings))

@@ -41,7 +41,7 @@ class Options:
 def run(options: Options) -> None:
     """Run the trials and write the report."""
     faces = open_dataset(options.data, options.reading)
-    check_outside(options.out, faces)
+    check_outside(options.out, options.data, faces)
     test = None
     if options.test is not None:
         pattern = options.reading.subject_pattern

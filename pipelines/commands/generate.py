@@ -104,8 +104,8 @@ def run(options: Options) -> None:
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))
     if plan.empty:
-        missing_nothing = "nothing was missing: no class that was asked for is smaller than the largest"
-        nothing = missing_nothing if settings.policy == "balance" else "no face was asked for"
-        print(f"{nothing}; --policy multiply --factor 1 makes each class twice as large")
+        balanced = "nothing was missing: no class that was asked for is smaller than the largest"
+        reason = balanced if settings.policy == "balance" else "no face was asked for"
+        print(f"{reason}; --policy multiply --factor 1 makes each class twice as large")
     if rules:
         print(score_and_filter(options.out, faces, None, options.judge, options.scoring, rules))

@@ -46,9 +46,9 @@ def run(options: Options) -> None:
     simulated = open_dataset(options.simulated, DatasetOptions())
     real = open_dataset(options.real, options.reading)
     run_folder = options.run or options.out.with_name(options.out.name + "-refiner")
-    for faces in (simulated, real):
-        for folder in (options.out, run_folder):
-            check_outside(folder, faces)
+    for folder in (options.out, run_folder):
+        check_outside(folder, options.simulated, simulated)
+        check_outside(folder, options.real, real)
     size = load_faces(simulated.select([0]), None).shape[-1]
     settings = with_options(RefinerSettings(size=size), options.set)
     train_refiner(simulated, real, run_folder, settings, options.training, options.side, options.restart)

@@ -64,7 +64,7 @@ def run(options: Options) -> None:
     system = get_system(options.system)
     unlabelled = options.conditions != "labels" or system.takes_unlabelled
     faces = readable(open_dataset(options.data, options.reading, unlabelled))
-    check_outside(options.out, faces)
+    check_outside(options.out, options.data, faces)
     also = None if options.also is None else open_dataset(options.also, replace(options.reading, subject_pattern=None))
     size = options.size
     if size is None and options.configuration == "compact":

@@ -348,6 +348,9 @@ def test_train_leaves_out_what_it_cannot_read(capsys, tmp_path):
     given = ["train", "--data", tmp_path / "faces"]
     _, said, _ = run(capsys, *given, "--out", tmp_path / "run", *tiny)
     assert "1 files or rows cannot be used, the first: happy/person00.png" in said
+    # A table names its pictures, and what lies beside them is none.
+    given = ["train", "--data", tmp_path / "faces" / "metadata.csv"]
+    assert run(capsys, *given, "--out", tmp_path / "faces" / "run", *tiny)[0] == 0
     assert "seed is -1" in mistake(capsys, *given, "--out", tmp_path / "other", "--seed", -1)
 
 
