@@ -4,18 +4,20 @@ The folder has FER2013's layout, ``Training/CLASS/*.jpg`` and ``PublicTest/CLASS
 `augment.folders.read_faces` splits into train and test). For every seed, N pictures a class are drawn from the training
 part, one classifier is trained on them for each recipe, and the whole test part is judged:
 
-    python -m benchmarks.classifier --data fer2013 --labels-per-class 25 100 --seeds 0 1 --output classifier.json
+    python -m benchmarks.classifier --data fer2013 --labels-per-class 25 100 --seeds 0 1 --out classifier.json
 """
 
-import argparse
-import dataclasses
+from __future__ import annotations
+
 import json
 import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import tyro
 
 from augment.folders import load_faces, read_faces
 from augment.pictures import write_text
@@ -26,26 +28,49 @@ from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    data: Path
+    """Folder with Training/ and PublicTest/."""
+    out: Path
+    """JSON file for the numbers."""
+    labels_per_class: tuple[int, ...] = (25, 100)
+    """Training faces of each class."""
+    seeds: tuple[int, ...] = (0, 1)
+    """Of the draws and the trainings."""
+    recipes: tuple[str, ...] = tuple(RECIPES)
+    """Augmentations."""
+    steps: int = ClassifierSettings.steps
+    """Updates of each classifier."""
+    size: int | None = None
+    """Side of the faces, pixels; by default as they are."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Of the trainings."""
+    threads: int = 1
+    """Threads of torch."""
+
+
+def main(options: Options) -> None:
     """Run the trials, print the table, write the JSON."""
-    arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    faces = read_faces(arguments.data)
+    torch.set_num_threads(options.threads)
+    faces = read_faces(options.data)
     split = faces.table["split"].to_numpy()
     train, test = faces.select(split == "train"), faces.select(split == "test")
     if not len(train) or not len(test):
-        raise EmoaugError(f"{arguments.data} has {len(train)} training and {len(test)} test faces; both are needed")
-    test_faces = torch.from_numpy(load_faces(test, arguments.size)).float() / 127.5 - 1
-    settings = ClassifierSettings(steps=arguments.steps, precision=arguments.precision)
+        raise EmoaugError(f"{options.data} has {len(train)} training and {len(test)} test faces; both are needed")
+    test_faces = torch.from_numpy(load_faces(test, options.size)).float() / 127.5 - 1
+    settings = ClassifierSettings(steps=options.steps, precision=options.precision)
     classes, trials = len(faces.vocabulary), []
-    for count in arguments.labels_per_class:
-        for seed in arguments.seeds:
+    for count in options.labels_per_class:
+        for seed in options.seeds:
             chosen = train.select(draw(train.label_indices(), count, seed))
-            pictures = load_faces(chosen, arguments.size)
-            for recipe in arguments.recipes:
+            pictures = load_faces(chosen, options.size)
+            for recipe in options.recipes:
                 wall, cpu = time.perf_counter(), time.process_time()
                 classifier = train_classifier(
-                    pictures, chosen.label_indices(), classes, dataclasses.replace(settings, recipe=recipe), seed
+                    pictures, chosen.label_indices(), classes, replace(settings, recipe=recipe), seed
                 )
                 seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
                 scores = evaluate(classifier(test_faces).numpy(), test.label_indices(), classes)
@@ -58,25 +83,9 @@ def main() -> None:
                 )
     summary = summarise(trials)
     print("\n" + table(summary))
-    if arguments.output:
-        result = {"summary": summary, "trials": trials, "settings": dataclasses.asdict(settings), "machine": machine()}
-        write_text(arguments.output, json.dumps(result | {"classes": list(faces.vocabulary)}, indent=2) + "\n")
-        print(f"\n{arguments.output}")
-
-
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with Training/ and PublicTest/")
-    parser.add_argument("--labels-per-class", type=int, nargs="+", default=[25, 100])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
-    parser.add_argument("--steps", type=int, default=ClassifierSettings.steps, help="updates of each classifier")
-    parser.add_argument("--size", type=int, default=None, help="edge of the faces, pixels; default: as they are")
-    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default=ClassifierSettings.precision)
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
-    return parser.parse_args()
+    result = {"summary": summary, "trials": trials, "settings": asdict(settings), "machine": machine()}
+    write_text(options.out, json.dumps(result | {"classes": list(faces.vocabulary)}, indent=2) + "\n")
+    print(f"\nnumbers: {options.out}")
 
 
 def draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -113,4 +122,4 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options, description=__doc__))

@@ -3,21 +3,22 @@
 Each worker has one core. The faces are random, and so are the system's weights, which costs the same. The start of the
 workers, who import the libraries, is not counted; sending them the weights and writing the whole folder is:
 
-    python -m benchmarks.engines --workers 1 2 --faces 512 --output engines.json
+    python -m benchmarks.engines --workers 1 2 --faces 512 --out engines.json
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import tyro
 
 from augment.engines import EngineSettings, open_engine, private_ray
 from augment.folders import FaceTable, read_faces
@@ -33,35 +34,43 @@ CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 SOURCES = 70
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    out: Path
+    """JSON file for the numbers."""
+    workers: tuple[int, ...] = (1, 2)
+    """Workers of one core each."""
+    faces: int = 512
+    """Faces to make, about."""
+    batch_size: int = 64
+    """Faces of one task."""
+    system: str = "lssl"
+    """Its compact configuration is timed."""
+
+
+def main(options: Options) -> None:
     """Measure every engine, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--faces", type=int, default=512, help="faces to make, about")
-    parser.add_argument("--batch-size", type=int, default=64, help="faces of one task")
-    parser.add_argument("--system", default="lssl", help="its compact configuration is timed")
-    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
-    arguments = parser.parse_args()
-    kind = get_system(arguments.system)
+    kind = get_system(options.system)
     system = kind(CLASSES, kind.configurations["compact"]).eval().requires_grad_(False)
     results = []
     with tempfile.TemporaryDirectory() as folder:
         faces = sources(Path(folder) / "faces", system.size)
-        for workers in arguments.workers:
-            settings = GenerateSettings(
-                batch_size=arguments.batch_size, include_real="no", device="cpu", threads=workers
-            )
-            rate = faces_a_second(faces, system, arguments.faces, settings, None)
+        for workers in options.workers:
+            settings = GenerateSettings(batch_size=options.batch_size, include_real="no", device="cpu", threads=workers)
+            rate = faces_a_second(faces, system, options.faces, settings, None)
             results.append({"engine": "local", "workers": workers, "faces_a_second": rate})
             with cluster(workers) as engine:
-                rate = faces_a_second(faces, system, arguments.faces, settings, engine)
+                rate = faces_a_second(faces, system, options.faces, settings, engine)
             results.append({"engine": "ray", "workers": workers, "faces_a_second": rate})
             print(*results[-2:], sep="\n", flush=True)
     print("\n" + table(results))
-    if arguments.output:
-        settings = {name: value for name, value in vars(arguments).items() if name != "output"}
-        result = {"results": results, "settings": settings, "machine": machine()}
-        write_text(arguments.output, json.dumps(result, indent=2) + "\n")
+    measured = {name: value for name, value in asdict(options).items() if name != "out"}
+    write_text(
+        options.out, json.dumps({"results": results, "settings": measured, "machine": machine()}, indent=2) + "\n"
+    )
+    print(f"\nnumbers: {options.out}")
 
 
 @contextmanager
@@ -116,4 +125,4 @@ def table(results: list[dict[str, object]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options, description=__doc__))

@@ -5,12 +5,11 @@ Each command works on a small world of rendered faces that is made first. Its wh
 moment after it first wrote something, up to five times, before it may end; then its folder must have the same files
 with the same contents, apart from the seconds that were measured:
 
-    python -m benchmarks.kills --kills 100 --output kills.json
+    python -m benchmarks.kills --kills 100 --out kills.json
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import tyro
 
 from augment.pictures import write_text
 from benchmarks.machine import machine
@@ -78,28 +78,37 @@ class Outcome:
     """Duration of the undisturbed run."""
 
 
-def main(given: list[str] | None = None) -> int:
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    out: Path
+    """JSON file for the numbers."""
+    kills: int = 100
+    """Over all commands."""
+    commands: tuple[str, ...] = tuple(COMMANDS)
+    """Which to kill."""
+    seed: int = 0
+    """Of the moments."""
+    folder: Path | None = None
+    """Keeps all runs; by default a temporary one."""
+
+
+def main(options: Options) -> int:
     """Kill, compare, print the table, write the JSON; 1 if anything differs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="over all commands")
-    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--folder", type=Path, default=None, help="keep all runs here; by default a temporary folder")
-    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
-    arguments = parser.parse_args(given)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = (arguments.folder or Path(temporary)).absolute()
+        folder = (options.folder or Path(temporary)).absolute()
         make_world(folder / "world")
-        moments, outcomes = random.Random(arguments.seed), {name: Outcome() for name in arguments.commands}
-        for number, name in enumerate(arguments.commands):
-            kills = arguments.kills * (number + 1) // len(arguments.commands) - sum(o.kills for o in outcomes.values())
+        moments, outcomes = random.Random(options.seed), {name: Outcome() for name in options.commands}
+        for number, name in enumerate(options.commands):
+            kills = options.kills * (number + 1) // len(options.commands) - sum(o.kills for o in outcomes.values())
             outcomes[name] = try_command(folder, name, kills, moments)
             print(f"{name:<9} {outcomes[name]}", flush=True)
     print("\n" + table(outcomes))
-    if arguments.output:
-        settings = {"kills": arguments.kills, "commands": arguments.commands, "seed": arguments.seed}
-        result = {"outcomes": {n: vars(o) for n, o in outcomes.items()}, "settings": settings, "machine": machine()}
-        write_text(arguments.output, json.dumps(result, indent=2) + "\n")
+    settings = {"kills": options.kills, "commands": options.commands, "seed": options.seed}
+    result = {"outcomes": {n: vars(o) for n, o in outcomes.items()}, "settings": settings, "machine": machine()}
+    write_text(options.out, json.dumps(result, indent=2) + "\n")
+    print(f"\nnumbers: {options.out}")
     return int(any(outcome.differences for outcome in outcomes.values()))
 
 
@@ -255,4 +264,4 @@ def table(outcomes: dict[str, Outcome]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

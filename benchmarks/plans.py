@@ -4,12 +4,11 @@ The plan is carried out on paper: its record says that every face is made, and t
 the rows of the others are marked as not accepted, so that the folder is sound and `verify` must find nothing. Each size
 runs in a process of its own, whose peak memory up to the end of every step is given:
 
-    python -m benchmarks.plans --rows 10000 100000 1000000 --output plans.json
+    python -m benchmarks.plans --rows 10000 100000 1000000 --out plans.json
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -19,10 +18,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from augment.folders import COLUMNS, FaceTable, read_faces, write_metadata
 from augment.generation_folder import PIECE, csv_pieces, picture_name, picture_names
@@ -38,23 +39,30 @@ MOST_LINKS = 10_000
 """Names of one file; some disks allow no more than 65,000."""
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    out: Path
+    """JSON file for the numbers."""
+    rows: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    """Rows of the plans."""
+    pictures: int = 10_000
+    """Rows whose pictures are there, at most."""
+
+
+def main(options: Options) -> None:
     """Measure every size, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--pictures", type=int, default=10_000, help="rows whose pictures are there, at most")
-    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
-    arguments = parser.parse_args()
     results = []
-    for rows in arguments.rows:
+    for rows in options.rows:
         context = multiprocessing.get_context("spawn")
         with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as pool:
-            results.append(pool.submit(measure, Path(folder), rows, min(arguments.pictures, rows)).result())
+            results.append(pool.submit(measure, Path(folder), rows, min(options.pictures, rows)).result())
         print(f"{rows:,} rows: " + ", ".join(f"{k} {v:,.1f}" for k, v in results[-1].items()), flush=True)
     print("\n" + table(results))
-    if arguments.output:
-        result = {"results": results, "pictures": arguments.pictures, "machine": machine()}
-        write_text(arguments.output, json.dumps(result, indent=2) + "\n")
+    result = {"results": results, "pictures": options.pictures, "machine": machine()}
+    write_text(options.out, json.dumps(result, indent=2) + "\n")
+    print(f"\nnumbers: {options.out}")
 
 
 def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
@@ -163,4 +171,4 @@ def table(results: list[dict[str, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options, description=__doc__))

@@ -4,13 +4,15 @@ The same training loop with flips alone, with RandAugment, with RandomExpression
 ExpressionBatch behind the DataLoader. The pictures are random and in memory, so that no disk is measured, and the
 system's weights are random, which costs the same:
 
-    python -m benchmarks.transforms --seconds 10 --workers 2 --output transforms.json
+    python -m benchmarks.transforms --seconds 10 --workers 2 --out transforms.json
 """
 
-import argparse
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,13 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
+import tyro
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models import resnet18
 from torchvision.transforms import v2
 
-from augment.devices import choose_device, choose_precision
+from augment.devices import Device, choose_device, choose_precision
 from augment.pictures import write_text
 from augment.systems import Translator, get_system
 from augment.transforms import AugmentedDataset, ExpressionBatch, RandomExpression
@@ -50,32 +53,44 @@ class RandomPictures(Dataset[Any]):
         return self.pictures[index], self.labels[index]
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    out: Path
+    """JSON file for the numbers."""
+    seconds: float = 10
+    """How long each form is timed, after a warm-up."""
+    workers: int = 2
+    """Processes of the DataLoader."""
+    batch_size: int = 64
+    """Pictures of a step."""
+    p: float = 0.5
+    """Share of the pictures that get another expression."""
+    system: str = "lssl"
+    """Its compact configuration is timed."""
+    forms: tuple[str, ...] = FORMS
+    """Which to time."""
+    device: Device = "auto"
+    """Where to train."""
+
+
+def main(options: Options) -> None:
     """Time every form, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10, help="how long each form is timed, after a warm-up")
-    parser.add_argument("--workers", type=int, default=2, help="processes of the DataLoader")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--p", type=float, default=0.5, help="share of the pictures that get another expression")
-    parser.add_argument("--system", default="lssl", help="its compact configuration is timed")
-    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
-    arguments = parser.parse_args()
-    kind = get_system(arguments.system)
+    kind = get_system(options.system)
     system = kind(CLASSES, kind.configurations["compact"]).eval().requires_grad_(False)
-    device = torch.device(choose_device(arguments.device))
+    device = torch.device(choose_device(options.device))
     rates = {}
-    for form in arguments.forms:
+    for form in options.forms:
         rates[form] = pictures_a_second(
-            form, system, device, arguments.p, arguments.workers, arguments.batch_size, arguments.seconds
+            form, system, device, options.p, options.workers, options.batch_size, options.seconds
         )
         print(f"{form:<17} {rates[form]:8.0f} pictures a second", flush=True)
     print("\n" + table(rates))
-    if arguments.output:
-        settings = {name: value for name, value in vars(arguments).items() if name != "output"}
-        result = {"pictures_a_second": rates, "settings": settings, "device": str(device), "machine": machine()}
-        write_text(arguments.output, json.dumps(result, indent=2) + "\n")
+    settings = {name: value for name, value in asdict(options).items() if name != "out"}
+    result = {"pictures_a_second": rates, "settings": settings, "device": str(device), "machine": machine()}
+    write_text(options.out, json.dumps(result, indent=2) + "\n")
+    print(f"\nnumbers: {options.out}")
 
 
 def pictures_a_second(
@@ -139,4 +154,4 @@ def table(rates: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options, description=__doc__))

@@ -6,22 +6,22 @@ each expression, and how far from the exact landmarks does it see them? Among ex
 to nothing of a movement, and ranks of next to nothing are chance; so as many random neutral faces are asked for all
 movements at once, each from none to full and drawn by itself, but that brows go either up or down.
 
-    python -m benchmarks.witness --faces 1000 --output witness.json
-    python -m benchmarks.witness --faces 1000 --face-model ICT-FaceKit/ --output witness_ict.json
+    python -m benchmarks.witness --faces 1000 --out witness.json
+    python -m benchmarks.witness --faces 1000 --face-model ICT-FaceKit/ --out witness_ict.json
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import tyro
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
@@ -37,18 +37,40 @@ FOLLOWED = ("mouthSmile", "jawOpen", "browInnerUp", "browDown", "eyeBlink", "bro
 """Movements whose scores should follow what was asked."""
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    out: Path
+    """JSON file for the numbers."""
+    faces: int = 1000
+    """Of either kind."""
+    face_model: Path | None = None
+    """ICT-FaceKit; by default the built-in head."""
+    size: int = 256
+    """Side of the pictures, pixels."""
+    yaw: float = 30.0
+    """Farthest turn, degrees."""
+    spread: float = 1.0
+    """How much everything varies."""
+    expressions: tuple[str, ...] = DEFAULT_EXPRESSIONS
+    """Which are asked for."""
+    seed: int = 0
+    """Of the faces."""
+    threads: int = 1
+    """Threads of torch."""
+    missed: Path | None = None
+    """PNG file for the faces that were not found."""
+
+
+def main(options: Options) -> None:
     """Render, ask, print the tables, write the JSON."""
-    arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
-    settings = SceneSettings(
-        expressions=tuple(arguments.expressions), yaw=arguments.yaw, spread=arguments.spread, seed=arguments.seed
-    )
-    result = witness(settings, arguments.faces, arguments.size, arguments.face_model, arguments.missed)
+    torch.set_num_threads(options.threads)
+    settings = SceneSettings(expressions=options.expressions, yaw=options.yaw, spread=options.spread, seed=options.seed)
+    result = witness(settings, options.faces, options.size, options.face_model, options.missed)
     print(table(result))
-    if arguments.output:
-        write_text(arguments.output, json.dumps(result | {"machine": machine()}, indent=2) + "\n")
-        print(f"\n{arguments.output}")
+    write_text(options.out, json.dumps(result | {"machine": machine()}, indent=2) + "\n")
+    print(f"\nnumbers: {options.out}")
 
 
 def witness(
@@ -210,21 +232,5 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=int, default=1000, help="of either kind")
-    parser.add_argument("--face-model", type=Path, default=None, help="ICT-FaceKit; default: the built-in head")
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, pixels")
-    parser.add_argument("--yaw", type=float, default=30.0, help="farthest turn, degrees")
-    parser.add_argument("--spread", type=float, default=1.0, help="how much everything varies")
-    parser.add_argument("--expressions", nargs="+", default=list(DEFAULT_EXPRESSIONS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--missed", type=Path, default=None, help="PNG file for the faces that were not found")
-    parser.add_argument("--output", type=Path, default=None, help="JSON file to write")
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Options, description=__doc__))

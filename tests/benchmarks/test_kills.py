@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from benchmarks.kills import differences, main
+from benchmarks.kills import Options, differences, main
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_what_is_missing_doubled_cut_short_or_different_is_found(whole, tmp_path
 @pytest.mark.slow(minutes=4)
 def test_commands_that_are_killed_and_begun_again_end_with_the_same_files(tmp_path, capsys):
     output = tmp_path / "kills.json"
-    code = main(["--kills", "6", "--commands", "simulate", "train", "generate", "--output", str(output)])
+    code = main(Options(output, kills=6, commands=("simulate", "train", "generate")))
     outcomes = json.loads(output.read_text())["outcomes"]
     assert code == 0, capsys.readouterr().out
     assert sum(outcome["kills"] for outcome in outcomes.values()) == 6
