@@ -1,6 +1,7 @@
-"""What every part of emoaug shares: its version, its one family of errors, and when progress bars are silent."""
+"""What every part of emoaug shares: version, family of errors, how names are given, when progress bars are silent."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 __version__ = "0.1.0"
@@ -24,6 +25,11 @@ def check_seed(seed: int) -> None:
     """EmoaugError unless a seed is one that every generator of random numbers takes."""
     if not 0 <= seed < 2**63:
         raise EmoaugError(f"seed is {seed}; it is a whole number from 0 to 2**63 - 1")
+
+
+def words(texts: Iterable[str]) -> list[str]:
+    """Names given on a command line as `a b`, as `a,b`, or as both."""
+    return [word for text in texts for word in text.split(",") if word]
 
 
 def bar_hidden(wanted: bool = True) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,8 +98,3 @@ def get_arm(name: str) -> Arm:
 def uses_unlabelled(source: str) -> bool:
     """Whether a source of synthetic faces can use faces without labels too."""
     return source in (REFINED, PRETRAINED) or source.endswith(MEASURED)
-
-
-def words(texts: Iterable[str]) -> list[str]:
-    """Names given as `a b`, as `a,b`, or as both."""
-    return [word for text in texts for word in text.split(",") if word]

@@ -25,8 +25,7 @@ from augment.training_data import data_hash, subjects_of
 from augment.training_run import train
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
-from emoaug import EmoaugError, __version__, check_least
-from pipelines.arms import words
+from emoaug import EmoaugError, __version__, check_least, words
 from pipelines.beside import faces_beside
 from pipelines.leaks import few, trained_people
 from pipelines.measures import HeldOutFaces, Witnesses, changed_by, directions_of, measure_change, measure_real

@@ -12,8 +12,8 @@ from augment.simulation.scenes import SceneSettings
 from augment.systems import SYSTEMS
 from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
-from emoaug import EmoaugError, check_least
-from pipelines.arms import GEOMETRY, OVERSAMPLE, PRETRAINED, REFINED, SHUFFLED, SIMULATED, Arm, get_arm, words
+from emoaug import EmoaugError, check_least, words
+from pipelines.arms import GEOMETRY, OVERSAMPLE, PRETRAINED, REFINED, SHUFFLED, SIMULATED, Arm, get_arm
 from pipelines.splits import Fold
 
 Labels = int | Literal["all"]

@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from augment.folders import FaceTable, drop_unreadable, read_faces
-from emoaug import EmoaugError
-from pipelines.arms import words
+from emoaug import EmoaugError, words
 
 
 @dataclass(frozen=True)

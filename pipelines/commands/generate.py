@@ -17,8 +17,7 @@ from augment.intensities import IntensityScale
 from augment.plans import PlanSettings, repeated
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
-from emoaug import EmoaugError
-from pipelines.arms import words
+from emoaug import EmoaugError, words
 from pipelines.commands.datasets import DatasetOptions, open_dataset
 from pipelines.judges import JudgeSettings, score_and_filter
 

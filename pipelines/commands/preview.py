@@ -17,8 +17,7 @@ from augment.listings import find_pictures
 from augment.pictures import contact_sheet, encode_png, write_bytes
 from augment.preview import asked_of, read_photograph
 from augment.shared_translator import SharedTranslator
-from emoaug import EmoaugError, check_least
-from pipelines.arms import words
+from emoaug import EmoaugError, check_least, words
 
 
 @dataclass(frozen=True)

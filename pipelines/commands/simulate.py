@@ -14,8 +14,7 @@ from augment.simulation.scenes import DEFAULT_EXPRESSIONS, SceneSettings
 from augment.simulation.simulate import simulate
 from augment.simulation.simulation_work import SimulateSettings
 from augment.simulation.surroundings import Surroundings
-from emoaug import EmoaugError
-from pipelines.arms import words
+from emoaug import EmoaugError, words
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,12 @@ def test_options_are_read_before_anything_heavy_but_torch_is_imported():
     assert said == "set()\n"
 
 
+def test_what_looks_at_files_alone_does_without_torch():
+    script = "import sys; from pipelines.commands import audit, align, verify; print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said == "False\n"
+
+
 def test_the_module_is_the_command(tmp_path):
     said = subprocess.run([sys.executable, "-m", "emoaug", "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert (said.returncode, said.stdout) == (0, f"{__version__}\n")
