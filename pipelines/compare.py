@@ -139,6 +139,10 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
     if before is not None:
         check_same_run(out, before, identity)
     with locked(out):
+        # Those that were measured here earlier keep their place beside the ones that are asked for now.
+        earlier = [n for n in SYSTEMS if _figures(out, n).exists() and (out / "systems" / n).is_dir()]
+        systems = dict.fromkeys((*settings.systems, *earlier))
+        settings = replace(settings, systems=tuple(systems))
         remove_temporary_files(out)
         versions = {"emoaug": __version__, "torch": torch.__version__}
         write_run(out, KIND, {"identity": identity, "versions": versions})
@@ -146,7 +150,7 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
         held, note = _held_out(sides, out, settings, size)
         figures = {}
         for name, checkpoint in checkpoints.items():
-            path, weights = out / "figures" / f"{name}.json", read_config(checkpoint)["weights_sha256"]
+            path, weights = _figures(out, name), read_config(checkpoint)["weights_sha256"]
             kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             # A system that was trained anew, its folder having been removed, is another one.
             if kept.get("weights_sha256") != weights:
@@ -159,6 +163,11 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
             write_text(path, json.dumps({"real": measure_real(held), UNCHANGED: still}, indent=1) + "\n")
         references = json.loads(path.read_text(encoding="utf-8"))
     return Comparison(sides, held, figures, references["real"], references[UNCHANGED], left_out, note)
+
+
+def _figures(out: Path, name: str) -> Path:
+    """File of one system's figures."""
+    return out / "figures" / f"{name}.json"
 
 
 def _identity(settings: CompareSettings) -> dict[str, Any]:

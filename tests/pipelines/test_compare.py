@@ -93,6 +93,8 @@ def test_a_second_call_goes_on_with_what_is_not_done(run, faces):
     varying = ("pictures_per_second",)
     for name, value in found.figures["reggan"].items():
         assert name in varying or again.figures["reggan"][name] == value
+    # Nor is one forgotten that is not asked for again.
+    assert list(run_comparison(faces, out, replace(SETTINGS, systems=("lssl",))).figures) == ["lssl", "reggan"]
 
 
 def test_figures_of_other_weights_are_measured_again(run, faces):
