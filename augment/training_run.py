@@ -107,7 +107,9 @@ def train(
             data.check_partners(kind.partners)
         translator = kind(lesson.names, system_settings)
         if initial is not None:
-            begin_with(translator, load_translator(initial))
+            teacher = load_translator(initial)
+            begin_with(translator, teacher)
+            translator.remember(teacher)
         return translator, data
 
     identity = {"system": system, "system_settings": asdict(system_settings), **lesson.identity()}

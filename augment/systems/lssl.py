@@ -28,6 +28,7 @@ from augment.networks import (
     UpStage,
     augment_for_critic,
     enlarged,
+    scaled,
     tile,
     warp,
 )
@@ -100,6 +101,10 @@ class LSSLSettings:
     pair_weight: float = 10.0
     """Weight of the distance, face and heat map, to the person's own picture of the target, where there is one that
     differs little besides."""
+    initial_weight: float = 10.0
+    """Weight of the distance, face and heat map, to what the weights that training began with make of the face, where
+    there is no such picture: a critic of few faces would let them forget how to change expressions (learning without
+    forgetting, Li & Hoiem 2016)."""
     agreement_weight: float = 5.0
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
@@ -263,6 +268,8 @@ class LSSL(Translator):
         )
         self.attribute_loss = losses.attribute_loss(self.intensities)
         self.landmark_network = LandmarkNetwork()
+        self._teachers: tuple[LSSL, ...] = ()
+        """Whose weights training begins with; in a tuple, lest they count as a part of this one."""
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """Encoder, decoder and the network that draws the heat map."""
@@ -271,9 +278,17 @@ class LSSL(Translator):
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
         """Change the expression of faces (N, 3, S, S) in [-1, 1] to conditions (N, K) in [0, 1]."""
         self.check(faces, condition)
+        return self._translation(faces, condition).faces.float().clamp(-1, 1)
+
+    def _translation(self, faces: Tensor, condition: Tensor) -> Translation:
         seen = self.seen(faces)
         heat = self._channels(self.landmark_network(seen)[0])
-        return self.decoder(self.encoder(seen, heat), condition, faces).faces.float().clamp(-1, 1)
+        return self.decoder(self.encoder(seen, heat), condition, faces)
+
+    def remember(self, teacher: Translator) -> None:
+        """Keep in mind the translator whose weights training begins with, for `initial_loss`."""
+        assert isinstance(teacher, LSSL)
+        self._teachers = (teacher.eval().requires_grad_(False),) if self.settings.initial_weight > 0 else ()
 
     def phases(self) -> list[Phase]:
         """Critic, its gradient penalty, the landmark network, then encoder and decoder."""
@@ -397,6 +412,9 @@ class LSSL(Translator):
         if s.pair_weight > 0:
             terms["pair"] = self.pair_loss(batch, result)
             loss = loss + s.pair_weight * terms["pair"]
+        for teacher in self._teachers:
+            terms["initial"] = self.initial_loss(batch, result, teacher)
+            loss = loss + s.initial_weight * terms["initial"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
             loss = loss + ramp * s.parsing_weight * terms["parsing"]
@@ -409,15 +427,35 @@ class LSSL(Translator):
         """
         assert batch.partners is not None
         assert batch.partner_landmarks is not None
-        assert batch.same_picture is not None
-        counted = losses.are_pairs(batch.faces, batch.partners, batch.same_picture)
-        square = max(1, self.size // 32)
         drawn = batch.partner_landmarks.isfinite().all((1, 2))
         heat = self._channels(self._drawn(batch.partner_landmarks.nan_to_num()))
-        each = losses.distances(result.faces, batch.partners, square)
-        each = each + losses.distances(result.heat, heat, square) * drawn
+        each = self._distances(result.faces, batch.partners) + self._distances(result.heat, heat) * drawn
         # Over all, not over those that count: one pair among strangers weighs no more than one among pairs.
-        return (each * counted).mean()
+        return (each * self._are_pairs(batch)).mean()
+
+    def initial_loss(self, batch: Batch, result: Translation, teacher: LSSL) -> Tensor:
+        """Distance to what a teacher makes of the source, likewise, where there is no pair and it knows the target."""
+        names = self.condition_names
+        shared = [name for name in teacher.condition_names if name in names]
+        asked = batch.targets.new_zeros(len(batch.targets), len(teacher.condition_names))
+        places = [teacher.condition_names.index(name) for name in shared]
+        asked[:, places] = batch.targets[:, [names.index(name) for name in shared]]
+        # A target that is unknown to it in part is another one.
+        known = (asked.sum(1) - batch.targets.sum(1)).abs() < 1e-3
+        with torch.no_grad():
+            teacher.to(batch.faces.device)
+            shown = teacher._translation(scaled(batch.faces, max(self.size, teacher.size)), asked)
+            faces, heat = (scaled(pictures.float(), self.size) for pictures in (shown.faces, shown.heat))
+        each = self._distances(result.faces, faces) + self._distances(result.heat, heat)
+        return (each * (known & ~self._are_pairs(batch))).mean()
+
+    def _distances(self, one: Tensor, other: Tensor) -> Tensor:
+        return losses.distances(one, other, max(1, self.size // 32))
+
+    def _are_pairs(self, batch: Batch) -> Tensor:
+        assert batch.partners is not None
+        assert batch.same_picture is not None
+        return losses.are_pairs(batch.faces, batch.partners, batch.same_picture)
 
     def parsing_loss(self, source: Translation, result: Translation, recovered: Translation | None) -> Tensor:
         """Distance of the parts of faces, as probabilities.

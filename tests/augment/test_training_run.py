@@ -1,5 +1,6 @@
 """What a call trains on, and in which folder."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -147,6 +148,7 @@ def test_a_run_begins_where_another_ended_and_says_whom_that_one_saw(faces, tmp_
     first = weights(tmp_path / "first")
     for name, value in weights(tmp_path / "second").items():
         torch.testing.assert_close(value, first[name], atol=1e-6, rtol=0, msg=name)
+    assert "initial" in json.loads((tmp_path / "second" / "log.jsonl").read_text().splitlines()[-1])
     seen = read_config(tmp_path / "second")["extra"]["training_data"]
     assert set(seen["subjects"]) == set(faces.table.subject)
     assert set(seen["initial"]["subjects"]) == set(others.table.subject)

@@ -5,6 +5,7 @@ import torch
 
 from augment import losses
 from augment.landmarks import FACE_49, heat_maps
+from augment.networks import scaled
 from augment.systems.base import Progress
 from augment.systems.lssl import LSSL, Translation
 
@@ -85,6 +86,45 @@ def test_pairs_that_differ_little_are_compared_face_and_heat_map_and_no_others()
 def test_measured_faces_have_no_pairs_and_train_all_the_same():
     batch = replace(make_batch(), same_picture=torch.ones(4, dtype=torch.bool))
     assert build("lssl").generator_loss(batch, Progress(0, 10))[1]["pair"] == 0
+
+
+def shown_by(teacher, faces, target):
+    """What a teacher makes of faces, with its heat map, at the side of 32 pixels."""
+    condition = teacher.condition([target]).expand(len(faces), -1)
+    seen = scaled(faces, teacher.size)
+    shown = teacher.decoder(teacher.encoder(seen, teacher.landmark_network(seen)[0]), condition, seen)
+    return scaled(shown.faces, 32), scaled(shown.heat, 32)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [32, 64])
+def test_strangers_are_compared_to_what_the_first_weights_make_of_them_where_these_know_the_target(size, monkeypatch):
+    monkeypatch.setattr(losses, "ALIKE", 2.0)
+    translator, batch = build("lssl", names=("a", "b", "c")), make_batch()
+    torch.manual_seed(1)
+    # It knows two of the names, in another order; of four faces the first has a picture of its own to be compared to.
+    teacher = LSSL(("c", "z", "a"), replace(LSSL.configurations["compact"], size=size)).eval()
+    targets = torch.eye(3)[[0, 0, 2, 1]]
+    batch = replace(batch, targets=targets, same_picture=torch.tensor([False, True, True, True]))
+    faces, heat = shown_by(teacher, batch.faces, "a")
+    faces[2], heat[2] = (x[2] for x in shown_by(teacher, batch.faces, "c"))
+    loss = translator.initial_loss(batch, Translation(faces + 0.1, heat - 0.3), teacher)
+    torch.testing.assert_close(loss, torch.tensor(2 * 0.4 / 4))
+
+
+def test_training_holds_on_to_the_weights_that_it_began_with_and_does_not_train_them():
+    translator, teacher = build("lssl"), build("lssl")
+    own = {key: value.shape for key, value in translator.state_dict().items()}
+    translator.remember(teacher)
+    assert {key: value.shape for key, value in translator.state_dict().items()} == own
+    batch = replace(make_batch(), same_picture=torch.ones(4, dtype=torch.bool))
+    loss, terms = translator.generator_loss(batch, Progress(0, 10))
+    assert terms["initial"] > 0
+    loss.backward()
+    assert all(p.grad is None for p in teacher.parameters())
+    translator.settings = replace(translator.settings, initial_weight=0.0)
+    translator.remember(teacher)
+    assert "initial" not in translator.generator_loss(batch, Progress(0, 10))[1]
 
 
 @pytest.mark.parametrize("term", ["bidirectional", "parsing", "pair"])
