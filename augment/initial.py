@@ -20,16 +20,19 @@ _NEAR = 0.9
 """Ratio of two widths from which on the narrower one's channels are taken for the same as the wider one's first."""
 
 
-def check_initial(initial: Path, settings: Any, condition_names: Sequence[str]) -> None:
+def check_initial(initial: Path, settings: Any, condition_names: Sequence[str]) -> float:
     """Raise EmoaugError unless a checkpoint can begin a training, before anything else is done.
 
     Args:
         initial: the checkpoint.
         settings: those of the training, of the checkpoint's own system.
         condition_names: what is to be learnt.
+
+    Returns:
+        The share of the weights that it would give; see `begin_with`.
     """
     other = load_translator(initial)
-    begin_with(type(other)(tuple(condition_names), settings), other)
+    return begin_with(type(other)(tuple(condition_names), settings), other)
 
 
 @torch.no_grad()

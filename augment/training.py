@@ -188,8 +188,7 @@ class Trainer:
             reason = doubt(self.out / "log.jsonl", self.translator.condition_names) if self.writes else None
             if reason is not None and self.step > first:
                 bar.write(
-                    f"{self.out}: {reason}; look at the samples before using them. A longer training may "
-                    "help: anew, or with --initial from this one",
+                    f"{self.out}: {reason}; look at the samples before using them. A longer training may help",
                     file=sys.stderr,
                 )
         self._save_checkpoint()

@@ -11,15 +11,22 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from augment.checkpoints import read_config, settings_from
+from augment.checkpoints import DEFAULT, read_config, settings_from
 from augment.devices import Machines
-from augment.folders import FaceTable, check_outside, load_faces
+from augment.folders import check_outside, load_faces
+from augment.initial import check_initial
 from augment.systems import get_system
 from augment.systems.base import retouches
 from augment.training import TrainingSettings
 from augment.training_run import Conditions, train
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset, readable
+
+NOTHING = "none"
+"""What `--initial` is for weights drawn at random."""
+
+SAME_NETWORKS = 0.9
+"""Share of the weights from which on the package's are begun with unasked: all but those of expressions they lack."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,8 @@ class Options:
     """What the system is told to show: an expression by its label, or the strength of every movement, as blendshapes or
     action units, that `emoaug align` measured; then every face is an example, labelled or not."""
     initial: Path | None = None
-    """Checkpoint of the same system to begin with, whatever its expressions; `default` for the weights that come with
-    the package (lssl)."""
+    """Checkpoint of the same system to begin with, whatever its expressions, or `none`. By default the weights that
+    come with the package (lssl), where they know two of the expressions and their networks are those to be trained."""
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
     training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
@@ -71,7 +78,6 @@ def run(options: Options) -> None:
         size = load_faces(faces.select([0]), None).shape[-1]
     chosen = () if size is None else (f"size={size}",)
     settings = with_options(system.configurations[options.configuration], chosen + options.set)
-    _advise(options, faces)
     size = settings.size
     if options.size is None and options.configuration == "compact" and size > 64 and retouches(settings):
         print(
@@ -79,13 +85,14 @@ def run(options: Options) -> None:
             f"and makes faces of {size} pixels too",
             file=sys.stderr,
         )
+    initial = _initial(options, settings, faces.vocabulary if also is None else faces.vocabulary + also.vocabulary)
     checkpoint = train(
         *(faces, options.out, options.system, settings, options.training),
         restart=options.restart,
         conditions=options.conditions,
         machines=options.machines,
         compiled=options.compile,
-        initial=options.initial,
+        initial=initial,
         also=also,
     )
     samples = sorted((options.out / "samples").glob("*.png"))
@@ -96,18 +103,26 @@ def run(options: Options) -> None:
     )
 
 
-def _advise(options: Options, faces: FaceTable) -> None:
-    """Say where the weights of the package are likely to be the better choice; the README has figures."""
-    labelled = faces.table.dropna(subset=["label"])
-    paired = labelled.groupby("subject")["label"].nunique().gt(1).any()
-    alone = options.system == "lssl" and options.conditions == "labels" and options.initial is None and not paired
-    if alone and set(labelled["label"]) <= set(read_config("default")["condition_names"]):
-        print(
-            "nobody is named who shows two expressions, and without such pairs some hundred faces teach little. See "
-            "what the package's weights, which know these expressions, make of them: emoaug preview "
-            f"{quote(str(options.data))}",
-            file=sys.stderr,
-        )
+def _initial(options: Options, settings: Any, names: tuple[str, ...]) -> Path | None:
+    """The weights to begin with: those that are asked for, or the package's where these fit."""
+    if options.initial is not None:
+        return None if str(options.initial) == NOTHING else options.initial
+    known = read_config(DEFAULT)
+    names = tuple(dict.fromkeys(names))
+    shared = [name for name in known["condition_names"] if name in names]
+    if options.conditions != "labels" or options.system != known["system"] or len(shared) < 2:
+        return None
+    try:
+        share = check_initial(Path(DEFAULT), settings, names)
+    except EmoaugError:
+        return None
+    if share < SAME_NETWORKS:
+        return None
+    print(
+        f"begins with the package's weights, which know {', '.join(shared)}; --initial {NOTHING} begins from nothing",
+        file=sys.stderr,
+    )
+    return Path(DEFAULT)
 
 
 def with_options(settings: Any, texts: tuple[str, ...]) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from augment.checkpoints import read_config
 from augment.faces import read_measures, write_measures
 from augment.folders import read_faces, write_metadata
 from emoaug import __version__
@@ -331,20 +332,23 @@ def test_train_says_what_large_faces_cost(capsys, tmp_path):
     assert "times as quick" not in said
 
 
-@pytest.mark.parametrize(
-    ("named", "expression", "advised"),
-    [(False, "happy", True), (True, "happy", False), (False, "wry", False)],
-    ids=["nobody named", "people with two expressions", "an expression of one's own"],
-)
-def test_train_points_at_the_package_s_weights_where_nobody_shows_two(capsys, tmp_path, named, expression, advised):
-    faces = draw_dataset(tmp_path / "faces", subjects=3)
-    table = faces.table.replace({"label": {"happy": expression}})
-    table = table if named else table.assign(subject=None)
-    write_metadata(tmp_path / "faces", table[["file_name", "label", "subject"]])
-    tiny = ["--size", 32, "--set", "width=8", "depth=2", "widest=16", "--steps", 1, "--batch-size", 2]
-    tiny += ["--vocabulary", "neutral", expression]
-    _, _, said = run(capsys, "train", "--data", tmp_path / "faces", "--out", tmp_path / "run", *tiny)
-    assert ("emoaug preview" in said) == advised, said
+def test_train_begins_with_the_package_s_weights_where_they_fit(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+
+    def begun(*given):
+        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        command = ["train", "--data", tmp_path / "faces", "--out", out, "--size", 32, "--steps", 1, "--batch-size", 2]
+        code, _, said = run(capsys, *command, *given)
+        assert code == 0, said
+        told = "begins with the package's weights, which know neutral, happy" in said
+        assert told == ("initial" in read_config(out)["extra"]["training_data"])
+        return told
+
+    assert begun()
+    assert not begun("--initial", "none")
+    assert not begun("--labels", "happy=wry", "--vocabulary", "neutral,wry"), "one expression alone is known"
+    assert not begun("--set", "width=8", "widest=16"), "other networks"
+    assert not begun("--system", "reggan")
 
 
 def test_train_leaves_out_what_it_cannot_read(capsys, tmp_path):
