@@ -14,25 +14,22 @@ from augment.systems import Translator
 from emoaug import EmoaugError
 
 LEAST_SHARE = 0.5
-"""Share of the weights that must be taken over; with less, the other's networks are of another kind."""
+"""Share of the weights of every part that must be taken over; with less, the other's networks are of another kind."""
 
-_NEAR = 0.9
+_NEAR = 0.85
 """Ratio of two widths from which on the narrower one's channels are taken for the same as the wider one's first."""
 
 
-def check_initial(initial: Path, settings: Any, condition_names: Sequence[str]) -> float:
+def check_initial(initial: Path, settings: Any, condition_names: Sequence[str]) -> None:
     """Raise EmoaugError unless a checkpoint can begin a training, before anything else is done.
 
     Args:
         initial: the checkpoint.
         settings: those of the training, of the checkpoint's own system.
         condition_names: what is to be learnt.
-
-    Returns:
-        The share of the weights that it would give; see `begin_with`.
     """
     other = load_translator(initial)
-    return begin_with(type(other)(tuple(condition_names), settings), other)
+    begin_with(type(other)(tuple(condition_names), settings), other)
 
 
 @torch.no_grad()
@@ -48,7 +45,8 @@ def begin_with(translator: Translator, other: Translator) -> float:
         other: the trained one.
 
     Returns:
-        The share of the weights of what makes faces in the new one that were copied, in [`LEAST_SHARE`, 1].
+        The share of the weights that were copied in the part of what makes faces where it is the least, in
+        [`LEAST_SHARE`, 1].
 
     Raises:
         EmoaugError: another system, or other networks.
@@ -59,10 +57,7 @@ def begin_with(translator: Translator, other: Translator) -> float:
         )
     new, old = translator.state_dict(), other.state_dict()
     ours, theirs = _condition_dimensions(translator), _condition_dimensions(other)
-    # Counted is what was trained and kept: no checkpoint holds critics, and what is solved for is solved anew.
-    kept = {id(p) for module in translator.averaged_modules().values() for p in module.parameters()}
-    counted = {key for key, value in translator.named_parameters() if id(value) in kept}
-    copied = 0
+    copied: dict[str, int] = {}
     for key, value in new.items():
         given = old.get(key)
         if given is None or given.ndim != value.ndim or ours[key] != theirs[key]:
@@ -78,8 +73,15 @@ def begin_with(translator: Translator, other: Translator) -> float:
         for dim, (_, place) in enumerate(places):
             given = given.index_select(dim, place)
         value[torch.meshgrid([place for place, _ in places], indexing="ij") if places else ...] = given
-        copied += given.numel() if key in counted else 0
-    share = copied / sum(new[key].numel() for key in counted)
+        copied[key] = given.numel()
+    # Counted is what was trained and kept: no checkpoint holds critics, and what is solved for is solved anew.
+    names = {id(value): key for key, value in translator.named_parameters()}
+    shares = []
+    for module in translator.averaged_modules().values():
+        keys = [names[id(value)] for value in module.parameters()]
+        if keys:
+            shares.append(sum(copied.get(key, 0) for key in keys) / sum(new[key].numel() for key in keys))
+    share = min(shares)
     if share < LEAST_SHARE:
         raise EmoaugError(
             f"--initial has other networks ({100 * share:.0f} % of their weights fit); train with the configuration, "

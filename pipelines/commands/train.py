@@ -25,9 +25,6 @@ from pipelines.commands.datasets import DatasetOptions, open_dataset, readable
 NOTHING = "none"
 """What `--initial` is for weights drawn at random."""
 
-SAME_NETWORKS = 0.9
-"""Share of the weights from which on the package's are begun with unasked: all but those of expressions they lack."""
-
 
 @dataclass(frozen=True)
 class Options:
@@ -113,10 +110,8 @@ def _initial(options: Options, settings: Any, names: tuple[str, ...]) -> Path | 
     if options.conditions != "labels" or options.system != known["system"] or len(shared) < 2:
         return None
     try:
-        share = check_initial(Path(DEFAULT), settings, names)
+        check_initial(Path(DEFAULT), settings, names)
     except EmoaugError:
-        return None
-    if share < SAME_NETWORKS:
         return None
     print(
         f"begins with the package's weights, which know {', '.join(shared)}; --initial {NOTHING} begins from nothing",

@@ -84,3 +84,7 @@ def test_another_system_or_other_networks_are_refused():
     wide = build("lssl", names=NAMES, settings=replace(lssl.settings, size=SIZE, width=32, widest=256))
     with pytest.raises(EmoaugError, match="other networks"):
         begin_with(lssl, wide)
+    # Nor does the landmark network make up for them, which is the same, and larger than these.
+    narrow = build("lssl", names=NAMES, settings=replace(lssl.settings, size=SIZE, width=8, widest=16))
+    with pytest.raises(EmoaugError, match="other networks"):
+        begin_with(narrow, lssl)
