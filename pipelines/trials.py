@@ -54,8 +54,9 @@ class GainSettings:
     """Checkpoint that makes the faces of the arm pretrained; by default the weights that come with the package. What
     it was trained on is for you to know: no face that tests may be among it."""
     initial: Path | None = None
-    """Checkpoint that training begins with in the arms of its system, such as default (lssl); by default systems learn
-    from the trial's faces alone. As for weights, what it was trained on is for you to know."""
+    """Checkpoint that training begins with in the arms of its system, such as default (lssl), as emoaug train does
+    unasked; by default systems learn from the trial's faces alone. As for weights, what it was trained on is for you to
+    know."""
     rendered_beside: int = 0
     """Rendered faces of each class, like the training faces, that systems learn from beside these (`train --also`); for
     small sets of faces that are hard to read. Not for those with -measured."""

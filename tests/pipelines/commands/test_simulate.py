@@ -6,14 +6,8 @@ import numpy as np
 
 from augment.faces import read_measures
 from augment.folders import read_faces
-from pipelines.cli import main
 from tests.drawn_dataset import draw_dataset
-
-
-def run(capsys, *arguments) -> tuple[int, str, str]:
-    code = main([str(a) for a in arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+from tests.pipelines.command_line import mistake, run
 
 
 def test_simulate_says_where_the_result_is_and_verify_accepts_it(capsys, tmp_path):
@@ -52,3 +46,9 @@ def test_measured_faces_bring_their_own_expressions(capsys, tmp_path):
     code, said, _ = run(capsys, *base, "--measured", tmp_path / "real")
     assert code == 0
     assert "neutral 2 · happy 2" in said
+
+
+def test_simulate_refuses_settings_that_the_faces_decide(capsys, tmp_path):
+    base = ["simulate", "--out", tmp_path / "out", "--expressions", "happy"]
+    assert "--grey has no effect with --like" in mistake(capsys, *base, "--like", tmp_path, "--grey", 0)
+    assert "--intensity has no effect" in mistake(capsys, *base, "--measured", tmp_path, "--intensity", 1, 1.4)
