@@ -101,7 +101,7 @@ class LSSLSettings:
     pair_weight: float = 10.0
     """Weight of the distance, face and heat map, to the person's own picture of the target, where there is one that
     differs little besides."""
-    initial_weight: float = 10.0
+    initial_weight: float = 20.0
     """Weight of the distance, face and heat map, to what the weights that training began with make of the face, where
     there is no such picture: a critic of few faces would let them forget how to change expressions (learning without
     forgetting, Li & Hoiem 2016)."""
