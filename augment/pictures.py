@@ -302,16 +302,16 @@ def _enlarge(picture: np.ndarray, least: int) -> np.ndarray:
 
 def _text_width(text: str) -> int:
     """Width of a caption in pixels."""
-    return int(cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0])
+    return int(cv2.getTextSize(_line(text), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)[0][0])
 
 
-def _ascii(text: str) -> str:
-    """Replace what OpenCV's fonts cannot draw."""
-    return text.encode("ascii", "replace").decode()
+def _line(text: str) -> str:
+    """One line that OpenCV takes; what its fonts lack it draws as a question mark."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 def _write_caption(sheet: np.ndarray, text: str, x: int, y: int, width: int) -> None:
     """Write a caption with its left baseline point at (x, y), shortened to `width` pixels."""
     while text and _text_width(text) > width:
         text = text[:-1]
-    cv2.putText(sheet, _ascii(text), (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    cv2.putText(sheet, _line(text), (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)

@@ -238,5 +238,16 @@ def test_contact_sheet_shows_every_picture_enlarged_by_a_whole_factor(scene):
     assert (sheet[:18] < 128).any(), "column names are drawn"
 
 
+def test_captions_are_one_line_whatever_a_name_is(scene):
+    def written(name):
+        return contact_sheet([[scene]], [name], [])
+
+    assert (written("Zoë\nMüller") == written("Zoë Müller")).all()
+    # Bytes of a file's name that are no text.
+    assert (written("a\udce4b") == written("a?b")).all()
+    if int(cv2.__version__.partition(".")[0]) >= 5:
+        assert (written("счастье").shape, written("ñ").shape) != (written("???????").shape, written("?").shape)
+
+
 def test_contact_sheet_of_nothing_is_still_a_picture():
     assert contact_sheet([], [], []).ndim == 3
