@@ -25,8 +25,9 @@ def main(source: Path, out: Path, steps: int) -> None:
     print(align_folder(read_faces(source), out / "aligned", AlignSettings(size=64)))
     faces = read_faces(out / "aligned")
 
-    system = get_system("lssl")
-    checkpoint = train(faces, out / "lssl", "lssl", system.configurations["compact"], TrainingSettings(steps=steps))
+    settings = get_system("lssl").configurations["compact"]
+    training = TrainingSettings(steps=steps)
+    checkpoint = train(faces, out / "lssl", "lssl", settings, training, initial="default")
     translator = load_translator(checkpoint)
 
     # One face by hand: a condition is a row of wishes, here three quarters of the way to the last expression.
