@@ -32,6 +32,31 @@ def check_initial(initial: Path, settings: Any, condition_names: Sequence[str]) 
     begin_with(type(other)(tuple(condition_names), settings), other)
 
 
+def suits(initial: Path, settings: Any, condition_names: Sequence[str]) -> bool:
+    """Whether a training would go on where a checkpoint ended: with the same networks, but for what they are asked for.
+
+    Args:
+        initial: the checkpoint.
+        settings: those of the training, of the checkpoint's own system.
+        condition_names: what is to be learnt.
+    """
+    other = load_translator(initial)
+    kind = type(other)
+    if _shapes(kind(other.condition_names, settings)) != _shapes(other):
+        return False
+    try:
+        begin_with(kind(tuple(condition_names), settings), other)
+    except EmoaugError:
+        return False
+    return True
+
+
+def _shapes(translator: Translator) -> dict[str, torch.Size]:
+    """Shapes of what makes faces."""
+    parts = translator.averaged_modules().items()
+    return {f"{part}.{key}": value.shape for part, module in parts for key, value in module.state_dict().items()}
+
+
 @torch.no_grad()
 def begin_with(translator: Translator, other: Translator) -> float:
     """Copy the weights of a trained translator into a new one of the same system.

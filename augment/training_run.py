@@ -113,6 +113,8 @@ def train(
         return translator, data
 
     identity = {"system": system, "system_settings": asdict(system_settings), **lesson.identity()}
+    if initial is None:
+        identity["system_settings"].pop("initial_weight", None)  # runs from before there was one go on
     extra = lesson.facts(faces.vocabulary)
     identity["initial_sha256"] = None
     if initial is not None:
@@ -314,3 +316,9 @@ def _discard(out: Path) -> None:
                 shutil.rmtree(part)
             else:
                 part.unlink(missing_ok=True)
+
+
+def began_with(out: Path) -> str | None:
+    """The hash of the weights that the training run in a folder began with; "" for none, None where there is no run."""
+    run = read_run(out, KIND, RUN_FILE)
+    return None if run is None else run.get("identity", {}).get("initial_sha256") or ""

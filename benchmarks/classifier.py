@@ -54,6 +54,8 @@ class Options:
 
 def main(options: Options) -> None:
     """Run the trials, print the table, write the JSON."""
+    if unknown := set(options.recipes) - set(RECIPES):
+        raise EmoaugError(f"recipes are {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")
     torch.set_num_threads(options.threads)
     faces = read_faces(options.data)
     split = faces.table["split"].to_numpy()

@@ -61,7 +61,8 @@ class HeldOutOptions:
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each, as in emoaug train."""
     initial: Path | None = None
-    """Checkpoint that the training begins with, as in emoaug train; it must not have seen those who are held out."""
+    """Checkpoint that the training begins with, `default` for the package's; by default nothing. It must not have seen
+    those who are held out."""
     judge_steps: int = 1000
     """The judge's training steps."""
     seed: int = 0

@@ -31,6 +31,7 @@ import tyro
 
 from augment.pictures import write_text
 from benchmarks.machine import machine
+from emoaug import EmoaugError
 
 SHORT = "--steps 40 --batch-size 4 --save-every 5 --sample-every 20 --device cpu"
 TINY = "--set width=8 depth=2 widest=16 residual_blocks=1 critic_width=8"
@@ -96,6 +97,8 @@ class Options:
 
 def main(options: Options) -> int:
     """Kill, compare, print the table, write the JSON; 1 if anything differs."""
+    if unknown := set(options.commands) - set(COMMANDS):
+        raise EmoaugError(f"commands are {', '.join(sorted(unknown))}; there are {', '.join(COMMANDS)}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.folder or Path(temporary)).absolute()
         make_world(folder / "world")

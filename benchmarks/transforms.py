@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -33,7 +33,7 @@ from augment.transforms import AugmentedDataset, ExpressionBatch, RandomExpressi
 from benchmarks.machine import machine
 
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
-FORMS = ("none", "RandAugment", "RandomExpression", "ExpressionBatch")
+FORMS: tuple[Any, ...] = ("none", "RandAugment", "RandomExpression", "ExpressionBatch")
 SIZE = 64
 
 
@@ -69,7 +69,7 @@ class Options:
     """Share of the pictures that get another expression."""
     system: str = "lssl"
     """Its compact configuration is timed."""
-    forms: tuple[str, ...] = FORMS
+    forms: tuple[Literal["none", "RandAugment", "RandomExpression", "ExpressionBatch"], ...] = FORMS
     """Which to time."""
     device: Device = "auto"
     """Where to train."""

@@ -127,6 +127,9 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
             f"{data.root}: the faces to train on show {', '.join(present)} alone; two expressions are needed"
         )
     size = settings.size or load_faces(sides.train.select([0]), None).shape[-1]
+    # Those that were measured here earlier keep their place beside the ones that are asked for now.
+    earlier = [n for n in SYSTEMS if _figures(out, n).exists() and (out / "systems" / n).is_dir()]
+    settings = replace(settings, systems=tuple(dict.fromkeys((*settings.systems, *earlier))))
     _check_initial(settings, sides, size)
     settings = replace(settings, judge=suited_settings(settings.judge, sides.train))
     identity = {
@@ -139,10 +142,6 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
     if before is not None:
         check_same_run(out, before, identity)
     with locked(out):
-        # Those that were measured here earlier keep their place beside the ones that are asked for now.
-        earlier = [n for n in SYSTEMS if _figures(out, n).exists() and (out / "systems" / n).is_dir()]
-        systems = dict.fromkeys((*settings.systems, *earlier))
-        settings = replace(settings, systems=tuple(systems))
         remove_temporary_files(out)
         versions = {"emoaug": __version__, "torch": torch.__version__}
         write_run(out, KIND, {"identity": identity, "versions": versions})

@@ -4,9 +4,10 @@ Source: Bozorgtabar, Rad, Ekenel, Thiran, "Learn to Synthesize and Synthesize to
 and the networks, weights and schedule of its authors' release. `paper` keeps the published networks; `compact` keeps
 the objective and changes what small data and CPUs need: narrower networks, a decoder that says how to move and repaint
 the source's pixels instead of painting the whole face, and a critic that is regularised and augmented; and where the
-data have the person's own picture of the target, the result is compared to it. Of the release, two faults are left
-out: face and heat map flipped apart, and targets that equal what the face shows. The paper's face-parsing term is not
-in the release; its form here is our own reading.
+data have the person's own picture of the target, the result is compared to it; where there is none and training begins
+with weights, to what these make of the face. Of the release, two faults are left out: face and heat map flipped apart,
+and targets that equal what the face shows. The paper's face-parsing term is not in the release; its form here is our
+own reading.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks, losses
+from augment.devices import upload
 from augment.landmark_network import LandmarkNetwork
 from augment.networks import (
     Opinion,
@@ -120,6 +122,10 @@ class LSSLSettings:
     def __post_init__(self) -> None:
         check_halvings(self, "depth", "critic_depth")
         check_least(self, 1, "width", "widest", "heat_channels", "critic_width", "penalty_every", "generator_every")
+
+
+HEAT_MAPS = ("heat_channels", "heat_sigma", "heat_clamped")
+"""Settings that say how landmarks are drawn."""
 
 
 class Translation(NamedTuple):
@@ -245,6 +251,7 @@ class LSSL(Translator):
             identity_weight=10,
             parsing_weight=0,
             pair_weight=0,
+            initial_weight=0,
             ramp=0,
         ),
     }
@@ -268,8 +275,9 @@ class LSSL(Translator):
         )
         self.attribute_loss = losses.attribute_loss(self.intensities)
         self.landmark_network = LandmarkNetwork()
-        self._teachers: tuple[LSSL, ...] = ()
-        """Whose weights training begins with; in a tuple, lest they count as a part of this one."""
+        self._teachers: tuple[tuple[LSSL, Tensor], ...] = ()
+        """Whose weights training begins with, and which of its conditions (K) are which of those there (L), (K, L); in
+        a tuple, lest they count as a part of this one."""
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """Encoder, decoder and the network that draws the heat map."""
@@ -288,7 +296,11 @@ class LSSL(Translator):
     def remember(self, teacher: Translator) -> None:
         """Keep in mind the translator whose weights training begins with, for `initial_loss`."""
         assert isinstance(teacher, LSSL)
-        self._teachers = (teacher.eval().requires_grad_(False),) if self.settings.initial_weight > 0 else ()
+        self._teachers = ()
+        if self.settings.initial_weight > 0 and teacher.intensities == self.intensities:
+            same = [[float(name == other) for other in teacher.condition_names] for name in self.condition_names]
+            if any(map(any, same)):
+                self._teachers = ((teacher.eval().requires_grad_(False), torch.tensor(same)),)
 
     def phases(self) -> list[Phase]:
         """Critic, its gradient penalty, the landmark network, then encoder and decoder."""
@@ -412,8 +424,8 @@ class LSSL(Translator):
         if s.pair_weight > 0:
             terms["pair"] = self.pair_loss(batch, result)
             loss = loss + s.pair_weight * terms["pair"]
-        for teacher in self._teachers:
-            terms["initial"] = self.initial_loss(batch, result, teacher)
+        if self._teachers:
+            terms["initial"] = self.initial_loss(batch, result)
             loss = loss + s.initial_weight * terms["initial"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
@@ -433,21 +445,22 @@ class LSSL(Translator):
         # Over all, not over those that count: one pair among strangers weighs no more than one among pairs.
         return (each * self._are_pairs(batch)).mean()
 
-    def initial_loss(self, batch: Batch, result: Translation, teacher: LSSL) -> Tensor:
-        """Distance to what a teacher makes of the source, likewise, where there is no pair and it knows the target."""
-        names = self.condition_names
-        shared = [name for name in teacher.condition_names if name in names]
-        asked = batch.targets.new_zeros(len(batch.targets), len(teacher.condition_names))
-        places = [teacher.condition_names.index(name) for name in shared]
-        asked[:, places] = batch.targets[:, [names.index(name) for name in shared]]
+    def initial_loss(self, batch: Batch, result: Translation) -> Tensor:
+        """Distance to what the teacher makes of the source, likewise, where no pair counts and it knows the target."""
+        ((teacher, same),) = self._teachers
+        asked = batch.targets @ upload(same, batch.targets.device)
         # A target that is unknown to it in part is another one.
-        known = (asked.sum(1) - batch.targets.sum(1)).abs() < 1e-3
+        counted = (asked.sum(1) - batch.targets.sum(1)).abs() < 1e-3
+        if self.settings.pair_weight > 0:
+            counted = counted & ~self._are_pairs(batch)
         with torch.no_grad():
             teacher.to(batch.faces.device)
             shown = teacher._translation(scaled(batch.faces, max(self.size, teacher.size)), asked)
             faces, heat = (scaled(pictures.float(), self.size) for pictures in (shown.faces, shown.heat))
-        each = self._distances(result.faces, faces) + self._distances(result.heat, heat)
-        return (each * (known & ~self._are_pairs(batch))).mean()
+        each = self._distances(result.faces, faces)
+        if all(getattr(self.settings, name) == getattr(teacher.settings, name) for name in HEAT_MAPS):
+            each = each + self._distances(result.heat, heat)
+        return (each * counted).mean()
 
     def _distances(self, one: Tensor, other: Tensor) -> Tensor:
         return losses.distances(one, other, max(1, self.size // 32))

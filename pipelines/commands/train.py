@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,17 +14,15 @@ import tyro
 
 from augment.checkpoints import DEFAULT, read_config, settings_from
 from augment.devices import Machines
-from augment.folders import check_outside, load_faces
-from augment.initial import check_initial
+from augment.folders import HELD_OUT_SPLITS, FaceTable, check_outside, load_faces
+from augment.initial import suits
 from augment.systems import get_system
 from augment.systems.base import retouches
 from augment.training import TrainingSettings
-from augment.training_run import Conditions, train
+from augment.training_run import Conditions, began_with, train
 from emoaug import EmoaugError
 from pipelines.commands.datasets import DatasetOptions, open_dataset, readable
-
-NOTHING = "none"
-"""What `--initial` is for weights drawn at random."""
+from pipelines.leaks import few, trained_people
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,10 @@ class Options:
     conditions: Conditions = "labels"
     """What the system is told to show: an expression by its label, or the strength of every movement, as blendshapes or
     action units, that `emoaug align` measured; then every face is an example, labelled or not."""
-    initial: Path | None = None
-    """Checkpoint of the same system to begin with, whatever its expressions, or `none`. By default the weights that
-    come with the package (lssl), where they know two of the expressions and their networks are those to be trained."""
+    initial: Path = Path("auto")
+    """Checkpoint of the same system to begin with, whatever its expressions; `default` for the weights that come with
+    the package (lssl), `none` for nothing learnt. `auto` takes the package's where they know two of the expressions,
+    their networks are those to be trained, and they saw none of the people in the splits that are left out."""
     set: tuple[str, ...] = ()
     """Options of the system, NAME=VALUE each: --set identity_weight=1 output=direct."""
     training: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
@@ -82,7 +82,7 @@ def run(options: Options) -> None:
             f"and makes faces of {size} pixels too",
             file=sys.stderr,
         )
-    initial = _initial(options, settings, faces.vocabulary if also is None else faces.vocabulary + also.vocabulary)
+    initial = _initial(options, settings, faces, also)
     checkpoint = train(
         *(faces, options.out, options.system, settings, options.training),
         restart=options.restart,
@@ -100,24 +100,34 @@ def run(options: Options) -> None:
     )
 
 
-def _initial(options: Options, settings: Any, names: tuple[str, ...]) -> Path | None:
-    """The weights to begin with: those that are asked for, or the package's where these fit."""
-    if options.initial is not None:
-        return None if str(options.initial) == NOTHING else options.initial
-    known = read_config(DEFAULT)
-    names = tuple(dict.fromkeys(names))
-    shared = [name for name in known["condition_names"] if name in names]
-    if options.conditions != "labels" or options.system != known["system"] or len(shared) < 2:
-        return None
-    try:
-        check_initial(Path(DEFAULT), settings, names)
-    except EmoaugError:
-        return None
-    print(
-        f"begins with the package's weights, which know {', '.join(shared)}; --initial {NOTHING} begins from nothing",
-        file=sys.stderr,
-    )
-    return Path(DEFAULT)
+def _initial(options: Options, settings: Any, faces: FaceTable, also: FaceTable | None) -> Path | None:
+    """The weights to begin with: those that are asked for, or the package's where these suit."""
+    if str(options.initial) in ("auto", "none"):
+        begun, known = began_with(options.out), read_config(DEFAULT)
+        if str(options.initial) == "none" or (begun == "" and not options.restart):
+            return None
+        names = dict.fromkeys(faces.vocabulary + (() if also is None else also.vocabulary))
+        shared = [name for name in known["condition_names"] if name in names]
+        if options.conditions != "labels" or options.system != known["system"] or len(shared) < 2:
+            return None
+        if not suits(Path(DEFAULT), settings, tuple(names)):
+            return None
+        held_out = faces.table.subject[faces.table.split.isin(HELD_OUT_SPLITS)]
+        if seen := trained_people(known) & set(held_out.dropna()):
+            _say_once(f"begins from nothing: the package's weights saw people of the names {few(seen)}, who test")
+            return None
+        if begun is None or options.restart:
+            _say_once(
+                f"begins with the package's weights, which know {', '.join(shared)}; --initial none begins from nothing"
+            )
+        return Path(DEFAULT)
+    return options.initial
+
+
+def _say_once(text: str) -> None:
+    """Tell the user, in one of the processes that train together."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(text, file=sys.stderr)
 
 
 def with_options(settings: Any, texts: tuple[str, ...]) -> Any:

@@ -143,6 +143,8 @@ def test_systems_begin_with_weights_and_have_rendered_faces_beside_but_nobody_wh
     seen = read_config(tmp_path / "out" / "systems" / "reggan")["extra"]["training_data"]
     assert seen["also"]["faces"] == 4
     assert seen["initial"]["subjects"] == sorted(set(found.sides.train.table.subject))
+    again = run_comparison(strangers, tmp_path / "out", replace(settings, systems=("cdaae",)))
+    assert list(again.figures) == ["cdaae", "reggan"]
     with pytest.raises(EmoaugError, match="who test"):
         run_comparison(known, tmp_path / "known", replace(settings, seed=1))
     with pytest.raises(EmoaugError, match="weights of reggan, not of lssl"):

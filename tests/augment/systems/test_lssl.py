@@ -103,13 +103,20 @@ def test_strangers_are_compared_to_what_the_first_weights_make_of_them_where_the
     translator, batch = build("lssl", names=("a", "b", "c")), make_batch()
     torch.manual_seed(1)
     # It knows two of the names, in another order; of four faces the first has a picture of its own to be compared to.
-    teacher = LSSL(("c", "z", "a"), replace(LSSL.configurations["compact"], size=size)).eval()
+    teacher = LSSL(("c", "z", "a"), replace(LSSL.configurations["compact"], size=size))
+    translator.remember(teacher)
     targets = torch.eye(3)[[0, 0, 2, 1]]
     batch = replace(batch, targets=targets, same_picture=torch.tensor([False, True, True, True]))
     faces, heat = shown_by(teacher, batch.faces, "a")
     faces[2], heat[2] = (x[2] for x in shown_by(teacher, batch.faces, "c"))
-    loss = translator.initial_loss(batch, Translation(faces + 0.1, heat - 0.3), teacher)
-    torch.testing.assert_close(loss, torch.tensor(2 * 0.4 / 4))
+    result = Translation(faces + 0.1, heat - 0.3)
+    torch.testing.assert_close(translator.initial_loss(batch, result), torch.tensor(2 * 0.4 / 4))
+    # Nothing compares the first to its picture: then it counts too.
+    translator.settings = replace(translator.settings, pair_weight=0.0)
+    torch.testing.assert_close(translator.initial_loss(batch, result), torch.tensor(3 * 0.4 / 4))
+    # Heat maps that are drawn in other ways are not compared.
+    translator.settings = replace(translator.settings, heat_sigma=0.1)
+    torch.testing.assert_close(translator.initial_loss(batch, result), torch.tensor(3 * 0.1 / 4))
 
 
 def test_training_holds_on_to_the_weights_that_it_began_with_and_does_not_train_them():
@@ -122,9 +129,18 @@ def test_training_holds_on_to_the_weights_that_it_began_with_and_does_not_train_
     assert terms["initial"] > 0
     loss.backward()
     assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_there_is_nothing_to_hold_on_to_where_nothing_is_shared_or_nobody_wants_to():
+    translator, batch = build("lssl"), make_batch()
+    intensities = LSSL(("jawOpen", "mouthSmile"), translator.settings)
+    for teacher in (build("lssl", names=("x", "y")), intensities):
+        translator.remember(teacher)
+        assert "initial" not in translator.generator_loss(batch, Progress(0, 10))[1]
     translator.settings = replace(translator.settings, initial_weight=0.0)
-    translator.remember(teacher)
+    translator.remember(build("lssl"))
     assert "initial" not in translator.generator_loss(batch, Progress(0, 10))[1]
+    assert LSSL.configurations["paper"].initial_weight == 0
 
 
 @pytest.mark.parametrize("term", ["bidirectional", "parsing", "pair"])

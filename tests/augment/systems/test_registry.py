@@ -246,7 +246,8 @@ def drawn(tmp_path_factory):
 
 def test_a_stopped_run_ends_with_the_same_weights_and_log(name, drawn, tmp_path, monkeypatch):
     settings = smallest(name)
-    checkpoint = train(drawn, tmp_path / "whole", name, settings, TRAINING)
+    first = train(drawn, tmp_path / "first", name, settings, replace(TRAINING, steps=1))
+    checkpoint = train(drawn, tmp_path / "whole", name, settings, TRAINING, initial=first)
     step = Trainer._one_step
 
     def stopped(self):
@@ -258,11 +259,11 @@ def test_a_stopped_run_ends_with_the_same_weights_and_log(name, drawn, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_one_step", stopped)
         with pytest.raises(KeyboardInterrupt):
-            train(drawn, tmp_path / "parts", name, settings, TRAINING)
+            train(drawn, tmp_path / "parts", name, settings, TRAINING, initial=first)
     torch.rand(17)  # whatever else the process drew in between
     # What was solved before the first step is part of the state.
     monkeypatch.setattr(SYSTEMS[name], "fit", None)
-    train(drawn, tmp_path / "parts", name, settings, TRAINING)
+    train(drawn, tmp_path / "parts", name, settings, TRAINING, initial=first)
     whole, parts = (torch.load(tmp_path / run / "state" / "state.pt", weights_only=True) for run in ("whole", "parts"))
     assert whole["weights"].keys() == parts["weights"].keys()
     assert all(torch.equal(value, parts["weights"][key]) for key, value in whole["weights"].items())

@@ -1,6 +1,9 @@
 """`emoaug train` as its user meets it."""
 
+import numpy as np
+
 from augment.checkpoints import read_config
+from augment.folders import write_metadata
 from tests.drawn_dataset import draw_dataset
 from tests.pipelines.command_line import mistake, run
 
@@ -40,23 +43,55 @@ def test_train_says_what_large_faces_cost(capsys, tmp_path):
     assert "times as quick" not in said
 
 
-def test_train_begins_with_the_package_s_weights_where_they_fit(capsys, tmp_path):
+def train(capsys, tmp_path, *given, out=None):
+    """Train for a step; gives what was said, and whether it began with other weights."""
+    out = out or tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+    command = ["train", "--data", tmp_path / "faces", "--out", out, "--size", 32, "--steps", 1, "--batch-size", 2]
+    code, _, said = run(capsys, *command, *given)
+    assert code == 0, said
+    return said, "initial" in read_config(out)["extra"]["training_data"]
+
+
+BEGUN = "begins with the package's weights, which know neutral, happy; --initial none begins from nothing"
+
+
+def test_train_begins_with_the_package_s_weights_where_they_suit(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=3)
+    said, began = train(capsys, tmp_path)
+    assert began
+    assert BEGUN in said
+    own = ["--labels", "happy=wry", "--vocabulary", "neutral,wry"]
+    networks = [["width=8", "widest=16"], ["residual_blocks=1"], ["output=direct"]]
+    for given in (["--initial", "none"], own, *(["--set", *n] for n in networks), ["--system", "reggan"]):
+        said, began = train(capsys, tmp_path, *given)
+        assert not began, given
+        assert "begins with" not in said
+    draw_dataset(tmp_path / "more", subjects=2)
+    assert train(capsys, tmp_path, *own, "--initial", "default")[1]
 
-    def begun(*given):
-        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
-        command = ["train", "--data", tmp_path / "faces", "--out", out, "--size", 32, "--steps", 1, "--batch-size", 2]
-        code, _, said = run(capsys, *command, *given)
-        assert code == 0, said
-        told = "begins with the package's weights, which know neutral, happy" in said
-        assert told == ("initial" in read_config(out)["extra"]["training_data"])
-        return told
 
-    assert begun()
-    assert not begun("--initial", "none")
-    assert not begun("--labels", "happy=wry", "--vocabulary", "neutral,wry"), "one expression alone is known"
-    assert not begun("--set", "width=8", "widest=16"), "other networks"
-    assert not begun("--system", "reggan")
+def test_train_does_not_begin_with_weights_that_saw_who_tests(capsys, tmp_path):
+    faces = draw_dataset(tmp_path / "faces", subjects=3)
+    seen = read_config("default")["extra"]["training_data"]["subjects"][0]
+    table = faces.table.replace({"subject": {"person00": seen}})
+    for split, expected in (("test", False), ("train", True)):
+        written = table.assign(split=np.where(table.subject == seen, split, "train"))
+        write_metadata(tmp_path / "faces", written[["file_name", "label", "subject", "split"]])
+        said, began = train(capsys, tmp_path)
+        assert began == expected
+        assert (f"the package's weights saw people of the names {seen}, who test" in said) != expected
+
+
+def test_a_run_goes_on_as_it_began(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    for given, name in ((["--initial", "none"], "none"), ([], "auto")):
+        out = tmp_path / name
+        train(capsys, tmp_path, *given, out=out)
+        said, _ = train(capsys, tmp_path, out=out)
+        assert "nothing to do" in said
+        assert "begins with" not in said
+    # Begun anew it is another run.
+    assert BEGUN in train(capsys, tmp_path, "--restart", out=tmp_path / "none")[0]
 
 
 def test_train_leaves_out_what_it_cannot_read(capsys, tmp_path):
