@@ -32,6 +32,12 @@ def words(texts: Iterable[str]) -> list[str]:
     return [word for text in texts for word in text.split(",") if word]
 
 
+def few(names: Iterable[str]) -> str:
+    """Some of these names, for a message."""
+    given = sorted(names)
+    return ", ".join(given[:3]) + (f" and {len(given) - 3} more" if len(given) > 3 else "")
+
+
 def bar_hidden(wanted: bool = True) -> bool:
     """Whether a progress bar stays hidden: because nobody wants it, or TQDM_DISABLE is set.
 

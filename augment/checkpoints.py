@@ -21,7 +21,7 @@ from torch import Tensor
 
 from augment.runs import read_json
 from augment.systems.base import Translator
-from emoaug import EmoaugError, __version__
+from emoaug import EmoaugError, __version__, few
 
 FORMAT = 1
 """Version of the checkpoint folder; raised when an older emoaug could not read a newer folder."""
@@ -250,7 +250,7 @@ def _fill(translator: Translator, tensors: dict[str, Tensor], path: Path) -> Non
     own = _named_tensors(translator)
     missing, surplus = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or surplus:
-        parts = [f"lacks {_few(missing)}" if missing else "", f"has unknown {_few(surplus)}" if surplus else ""]
+        parts = [f"lacks {few(missing)}" if missing else "", f"has unknown {few(surplus)}" if surplus else ""]
         raise EmoaugError(f"{path} does not fit {translator.name}: it {' and '.join(p for p in parts if p)}")
     for name, tensor in own.items():
         loaded = tensors[name]
@@ -264,8 +264,13 @@ def _fill(translator: Translator, tensors: dict[str, Tensor], path: Path) -> Non
             tensor.copy_(tensors[name])
 
 
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def trained_people(config: dict[str, Any]) -> set[str]:
+    """Who a checkpoint was trained on, by its `config.json`, and whoever the weights that it began with were."""
+    trained, found = config["extra"].get("training_data"), set[str]()
+    while trained is not None:
+        found |= set(trained.get("subjects", []))
+        trained = trained.get("initial")
+    return found
 
 
 def written_by(config: Mapping[str, Any]) -> str:
@@ -295,9 +300,9 @@ def settings_from(kind: type, values: dict[str, Any], where: str, version: str =
     missing = [name for name in required if name not in values]
     if unknown:
         hint = f" ({version}; update emoaug)" if version else ""
-        raise EmoaugError(f"{where}: unknown {_few(unknown)}; {kind.__name__} has {', '.join(fields)}{hint}")
+        raise EmoaugError(f"{where}: unknown {few(unknown)}; {kind.__name__} has {', '.join(fields)}{hint}")
     if missing:
-        raise EmoaugError(f"{where}: {_few(missing)} missing; {kind.__name__} has {', '.join(fields)}")
+        raise EmoaugError(f"{where}: {few(missing)} missing; {kind.__name__} has {', '.join(fields)}")
     return kind(**{name: _typed(value, hints[name], f"{where}.{name}", version) for name, value in values.items()})
 
 

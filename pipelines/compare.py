@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from augment.checkpoints import load_translator, read_config
+from augment.checkpoints import load_translator, read_config, trained_people
 from augment.devices import choose_device, make_fabric
 from augment.duplicates import duplicate_groups, fingerprints
 from augment.folders import FaceTable, drop_unreadable, load_faces
@@ -25,9 +25,8 @@ from augment.training_data import data_hash, subjects_of
 from augment.training_run import train
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
-from emoaug import EmoaugError, __version__, check_least, words
+from emoaug import EmoaugError, __version__, check_least, few, words
 from pipelines.beside import faces_beside
-from pipelines.leaks import few, trained_people
 from pipelines.measures import HeldOutFaces, Witnesses, changed_by, directions_of, measure_change, measure_real
 from pipelines.recipes import suited_settings
 from pipelines.splits import Fold, groups_of, hold_out, published_split

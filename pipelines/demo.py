@@ -23,7 +23,6 @@ from augment.training import TrainingSettings
 from augment.training_run import train
 from augment.verification import verify_folder
 from classifiers.training import ClassifierSettings
-from pipelines.arms import get_arm
 from pipelines.audit import audit, format_audit
 from pipelines.gain import run_gain
 from pipelines.report import write_report
@@ -100,7 +99,6 @@ def _demo(out: Path, settings: DemoSettings) -> Path:
         simulated_per_class=settings.simulated_per_class,
         simulated_intensity=INTENSITY,
         workers=settings.workers,
-        initial=Path(DEFAULT) if any("lssl" in get_arm(arm).sources for arm in settings.arms) else None,
         training=TrainingSettings(steps=settings.trial_steps, sample_every=settings.trial_steps),
         classifier=ClassifierSettings(steps=settings.classifier_steps),
     )

@@ -19,23 +19,24 @@ import torch
 from tqdm import tqdm
 
 from augment.action_units import PROTOTYPES
-from augment.checkpoints import read_config
+from augment.checkpoints import read_config, trained_people
 from augment.devices import choose_device, one_thread
 from augment.folders import FaceTable, read_faces
 from augment.initial import check_initial
 from augment.pictures import write_bytes, write_text
 from augment.runs import LOCK, Hold, check_same_run, locked, read_json, read_run, remove_temporary_files, write_run
-from augment.systems import get_system
+from augment.systems import SYSTEMS, get_system
 from augment.workers import Engine, do_all
 from classifiers.evaluation import evaluate
-from emoaug import EmoaugError, __version__, bar_hidden
+from emoaug import EmoaugError, __version__, bar_hidden, few
 from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, get_arm
 from pipelines.audit import audit
+from pipelines.beginning import AUTO, package_weights
 from pipelines.fitting import Extra, choose, fit, synthetic_first
 from pipelines.gain_data import GainData
 from pipelines.gain_job import Job
 from pipelines.gain_notes import found_in, known_before
-from pipelines.leaks import check_fold, check_pixels, few, trained_people
+from pipelines.leaks import check_fold, check_pixels
 from pipelines.splits import Fold
 from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, train_measured
 from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial
@@ -66,7 +67,8 @@ def possible_arms(settings: GainSettings, data: GainData, folds: Sequence[Fold])
             arms.remove(arm)
             notes.append(f"The arm {arm} is left out: {reason}.")
     wanted = [settings.weights] if any(PRETRAINED in get_arm(arm).sources for arm in arms) else []
-    for weights in [*wanted, *([settings.initial] if settings.initial else [])]:
+    begins = [] if settings.initial is None or str(settings.initial) == AUTO else [settings.initial]
+    for weights in [*wanted, *begins]:
         if seen := _seen(weights, data, folds):
             using = [arm for arm in arms if PRETRAINED in get_arm(arm).sources]
             mend = f"leave {', '.join(using)} out of --arms" if weights in wanted else "leave --initial out"
@@ -118,6 +120,8 @@ def run_gain(
             with a face that tests.
     """
     loaded = GainData.load(data if isinstance(data, FaceTable) else read_faces(data), test, settings.size)
+    folds = loaded.folds(settings)
+    settings, begins = _begun(settings, loaded, [fold for _, fold in folds])
     job = Job(loaded, out, settings)
     if (settings.simulated_like or settings.rendered_beside) and loaded.blendshapes is None:
         raise EmoaugError("--simulated-like and --rendered-beside look at what emoaug align measures; align the faces")
@@ -135,14 +139,13 @@ def run_gain(
     parts = [out / name for name in ("rendered", "systems", "synthetic", "trials")]
     if before is not None and any(path.is_file() for part in parts for path in part.rglob("*")):
         check_same_run(out, before, identity)
-    folds = loaded.folds(settings)
     for _, fold in folds:
         check_fold(fold, loaded)
     _check_label_counts(settings, loaded, [fold for _, fold in folds])
     arms, left_out = possible_arms(settings, loaded, [fold for _, fold in folds])
-    for note in left_out:
+    for note in [*begins, *left_out]:
         print(note)  # before the hours of work that it is about
-    notes = [*loaded.notes, *left_out, *known_before(job, arms, folds[0][1], test is not None)]
+    notes = [*loaded.notes, *begins, *left_out, *known_before(job, arms, folds[0][1], test is not None)]
     trials = [
         Trial(get_arm(name), fold, seed, labels)
         for labels in settings.label_counts
@@ -211,6 +214,22 @@ def _identity(settings: GainSettings) -> dict[str, Any]:
     del values["workers"]
     # No entries where they say nothing: runs from before there were such things go on.
     return {k: v for k, v in values.items() if v or k not in ("rendered_beside", "simulated_like")}
+
+
+def _begun(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> tuple[GainSettings, list[str]]:
+    """The settings, with the weights that systems begin with where that was left to us, and a sentence on these."""
+    if str(settings.initial) != AUTO:
+        return settings, []
+    sources = {source for name in settings.arms for source in get_arm(name).sources}
+    for system in SYSTEMS:
+        # One that learns from measures as well would begin with weights of labels there.
+        if system in sources and system + MEASURED not in sources:
+            own = replace(get_system(system).configurations["compact"], size=data.pixels.shape[-1])
+            tested = {name for fold in folds for name in data.tested.table.subject.to_numpy()[fold.test]}
+            initial, said = package_weights(system, own, data.faces.vocabulary, tested)
+            if said:
+                return replace(settings, initial=initial), [f"System {said}."]
+    return replace(settings, initial=None), []
 
 
 def _checked_initial(settings: GainSettings, data: GainData) -> dict[str, Any]:

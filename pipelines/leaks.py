@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from augment.checkpoints import trained_people
 from augment.folders import FaceTable
 from augment.training_data import data_hash
-from emoaug import EmoaugError
+from emoaug import EmoaugError, few
 from pipelines.gain_data import GainData
 from pipelines.splits import Fold
 
@@ -95,17 +96,3 @@ def check_lineage(
     # Where nobody is named, and against everything else that is no training face of this trial.
     if seen is not None and trained.get("sha256") != data_hash(seen):
         raise EmoaugError(f"{made.root}: its system was trained on other faces than the trial's training faces")
-
-
-def trained_people(config: dict[str, Any]) -> set[str]:
-    """Who a checkpoint was trained on, by its `config.json`, and whoever the weights that it began with were."""
-    trained, found = config["extra"].get("training_data"), set[str]()
-    while trained is not None:
-        found |= set(trained.get("subjects", []))
-        trained = trained.get("initial")
-    return found
-
-
-def few(names: set[str]) -> str:
-    """Some names, for a message."""
-    return ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -14,6 +14,7 @@ from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError, check_least, words
 from pipelines.arms import GEOMETRY, OVERSAMPLE, PRETRAINED, REFINED, SHUFFLED, SIMULATED, Arm, get_arm
+from pipelines.beginning import AUTO, NOTHING
 from pipelines.splits import Fold
 
 Labels = int | Literal["all"]
@@ -53,10 +54,10 @@ class GainSettings:
     weights: Path = Path(DEFAULT)
     """Checkpoint that makes the faces of the arm pretrained; by default the weights that come with the package. What
     it was trained on is for you to know: no face that tests may be among it."""
-    initial: Path | None = None
-    """Checkpoint that training begins with in the arms of its system, such as default (lssl), as emoaug train does
-    unasked; by default systems learn from the trial's faces alone. As for weights, what it was trained on is for you to
-    know."""
+    initial: Path | None = Path(AUTO)
+    """Checkpoint that training begins with in the arms of its system, such as default (lssl), or none. auto does as
+    emoaug train: it takes the package's weights where they suit and saw nobody who tests, for systems that learn from
+    labels. As for weights, what it was trained on is for you to know."""
     rendered_beside: int = 0
     """Rendered faces of each class, like the training faces, that systems learn from beside these (`train --also`); for
     small sets of faces that are hard to read. Not for those with -measured."""
@@ -97,6 +98,8 @@ class GainSettings:
     """How a classifier is trained; its recipe and mixing are the arm's."""
 
     def __post_init__(self) -> None:
+        if str(self.initial) == NOTHING:
+            object.__setattr__(self, "initial", None)
         object.__setattr__(self, "arms", tuple(words(self.arms)))
         object.__setattr__(self, "labels_per_class", tuple(words(self.labels_per_class)))
         if self.folds < 2 or self.seeds < 1:

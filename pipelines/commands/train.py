@@ -12,17 +12,16 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from augment.checkpoints import DEFAULT, read_config, settings_from
+from augment.checkpoints import settings_from
 from augment.devices import Machines
 from augment.folders import HELD_OUT_SPLITS, FaceTable, check_outside, load_faces
-from augment.initial import suits
 from augment.systems import get_system
 from augment.systems.base import retouches
 from augment.training import TrainingSettings
 from augment.training_run import Conditions, began_with, train
 from emoaug import EmoaugError
+from pipelines.beginning import AUTO, NOTHING, package_weights
 from pipelines.commands.datasets import DatasetOptions, open_dataset, readable
-from pipelines.leaks import few, trained_people
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Options:
     conditions: Conditions = "labels"
     """What the system is told to show: an expression by its label, or the strength of every movement, as blendshapes or
     action units, that `emoaug align` measured; then every face is an example, labelled or not."""
-    initial: Path = Path("auto")
+    initial: Path = Path(AUTO)
     """Checkpoint of the same system to begin with, whatever its expressions; `default` for the weights that come with
     the package (lssl), `none` for nothing learnt. `auto` takes the package's where they know two of the expressions,
     their networks are those to be trained, and they saw none of the people in the splits that are left out."""
@@ -102,32 +101,19 @@ def run(options: Options) -> None:
 
 def _initial(options: Options, settings: Any, faces: FaceTable, also: FaceTable | None) -> Path | None:
     """The weights to begin with: those that are asked for, or the package's where these suit."""
-    if str(options.initial) in ("auto", "none"):
-        begun, known = began_with(options.out), read_config(DEFAULT)
-        if str(options.initial) == "none" or (begun == "" and not options.restart):
-            return None
-        names = dict.fromkeys(faces.vocabulary + (() if also is None else also.vocabulary))
-        shared = [name for name in known["condition_names"] if name in names]
-        if options.conditions != "labels" or options.system != known["system"] or len(shared) < 2:
-            return None
-        if not suits(Path(DEFAULT), settings, tuple(names)):
-            return None
-        held_out = faces.table.subject[faces.table.split.isin(HELD_OUT_SPLITS)]
-        if seen := trained_people(known) & set(held_out.dropna()):
-            _say_once(f"begins from nothing: the package's weights saw people of the names {few(seen)}, who test")
-            return None
-        if begun is None or options.restart:
-            _say_once(
-                f"begins with the package's weights, which know {', '.join(shared)}; --initial none begins from nothing"
-            )
-        return Path(DEFAULT)
-    return options.initial
-
-
-def _say_once(text: str) -> None:
-    """Tell the user, in one of the processes that train together."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(text, file=sys.stderr)
+    begun = None if options.restart else began_with(options.out)
+    if str(options.initial) == NOTHING or (str(options.initial) == AUTO and begun == ""):
+        return None
+    if str(options.initial) != AUTO:
+        return options.initial
+    if options.conditions != "labels":
+        return None
+    names = tuple(dict.fromkeys(faces.vocabulary + (() if also is None else also.vocabulary)))
+    held_out = faces.table.subject[faces.table.split.isin(HELD_OUT_SPLITS)].dropna()
+    initial, said = package_weights(options.system, settings, names, held_out)
+    if said and begun is None and os.environ.get("LOCAL_RANK", "0") == "0":  # once, of processes that train together
+        print(said, file=sys.stderr)
+    return initial
 
 
 def with_options(settings: Any, texts: tuple[str, ...]) -> Any:

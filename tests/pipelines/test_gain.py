@@ -460,6 +460,25 @@ def test_systems_begin_with_the_weights_that_were_named(tmp_path):
     )
 
 
+def test_systems_begin_as_train_does_unless_the_weights_saw_who_tests(tmp_path, capsys):
+    faces = draw_dataset(tmp_path / "drawn", subjects=4)
+    still = TrainingSettings(steps=1, batch_size=4, precision="32-true", device="cpu")
+    settings = replace(PLAIN, arms=("lssl", "reggan"), training=still)
+    seen = read_config(DEFAULT)["extra"]["training_data"]["subjects"][0]
+    known = replace(faces, table=faces.table.replace({"subject": {"person00": seen}}))
+    for table, said in (
+        (faces, "System lssl begins with the package's weights"),
+        (known, "System lssl begins from nothing"),
+    ):
+        out = tmp_path / said.split()[3]
+        run_gain(table, out, settings)
+        assert said in capsys.readouterr().out
+        for system in ("lssl", "reggan"):
+            trained = read_config(out / "systems" / f"fold0-seed0-all-{system}")["extra"]["training_data"]
+            assert ("initial" in trained) == (system == "lssl" and table is faces)
+    assert replace(settings, initial="none").initial is None
+
+
 def test_initial_weights_that_no_arm_can_begin_with_are_refused(tmp_path):
     faces = draw_dataset(tmp_path / "drawn", subjects=4)
     with pytest.raises(EmoaugError, match="holds weights of lssl, and no arm trains it"):

@@ -79,7 +79,7 @@ def test_train_does_not_begin_with_weights_that_saw_who_tests(capsys, tmp_path):
         write_metadata(tmp_path / "faces", written[["file_name", "label", "subject", "split"]])
         said, began = train(capsys, tmp_path)
         assert began == expected
-        assert (f"the package's weights saw people of the names {seen}, who test" in said) != expected
+        assert (f"the package's weights saw {seen}, by their names, who test" in said) != expected
 
 
 def test_a_run_goes_on_as_it_began(capsys, tmp_path):

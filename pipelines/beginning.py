@@ -1,0 +1,39 @@
+"""What a training begins with where nobody says: the weights that come with the package, if these suit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from augment.checkpoints import DEFAULT, read_config, trained_people
+from augment.initial import suits
+from emoaug import few
+
+AUTO, NOTHING = "auto", "none"
+"""What `--initial` is for this choice, and for weights drawn at random."""
+
+
+def package_weights(
+    system: str, settings: Any, names: Sequence[str], held_out: Collection[str]
+) -> tuple[Path | None, str]:
+    """The package's weights where they know two of the expressions and their networks are those to be trained.
+
+    Args:
+        system: what is to be trained, conditioned on labels.
+        settings: of this system.
+        names: what it is to learn.
+        held_out: people who test.
+
+    Returns:
+        The weights, or None where they do not suit or have seen who tests; and a sentence on it, "" if there is nothing
+        to be said.
+    """
+    known = read_config(DEFAULT)
+    shared = [name for name in known["condition_names"] if name in names]
+    if system != known["system"] or len(shared) < 2 or not suits(Path(DEFAULT), settings, names):
+        return None, ""
+    if seen := trained_people(known) & set(held_out):
+        return None, f"{system} begins from nothing: the package's weights saw {few(seen)}, by their names, who test"
+    said = f"{system} begins with the package's weights, which know {', '.join(shared)}"
+    return Path(DEFAULT), f"{said}; --initial {NOTHING} begins from nothing"
