@@ -26,6 +26,7 @@ from augment.training_run import train
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__, check_least, few, words
+from pipelines.beginning import NOTHING
 from pipelines.beside import faces_beside
 from pipelines.measures import HeldOutFaces, Witnesses, changed_by, directions_of, measure_change, measure_real
 from pipelines.recipes import suited_settings
@@ -56,8 +57,9 @@ class CompareSettings:
     seed: int = 0
     """Who is held out, every training, who is on the sheets."""
     initial: Path | None = None
-    """Checkpoint that the system of its kind begins with, such as default (lssl); by default systems learn from the
-    training faces alone. Names of people who test are refused; what else it was trained on is for you to know."""
+    """Checkpoint that the system of its kind begins with, such as default (lssl); by default, or with none, systems
+    learn from the training faces alone. Names of people who test are refused; what else it was trained on is for you to
+    know."""
     rendered_beside: int = 0
     """Rendered faces of each class, like the training faces, that systems learn from beside these (`train --also`)."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -67,6 +69,8 @@ class CompareSettings:
     are not aligned further."""
 
     def __post_init__(self) -> None:
+        if str(self.initial) == NOTHING:
+            object.__setattr__(self, "initial", None)
         object.__setattr__(self, "systems", tuple(words(self.systems)))
         if not self.systems or len(set(self.systems)) != len(self.systems):
             raise EmoaugError(f"systems are {', '.join(self.systems)}; name each once")
