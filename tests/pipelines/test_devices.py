@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from augment.devices import Machines
-from augment.folders import read_faces
+from augment.folders import read_faces, write_metadata
 from augment.training import TrainingSettings
 from augment.training_run import train
 from emoaug import EmoaugError
@@ -31,7 +32,8 @@ def command(folder: Path, out: str, *more: str) -> subprocess.Popen[str]:
     s = SETTINGS
     given = f"train --data {folder / 'faces'} --out {folder / out} --steps {s.steps} --batch-size {s.batch_size} "
     given += f"--sample-every {s.sample_every} --save-every {s.save_every} --device cpu --precision 32-true "
-    given += f"--learning-rate {s.learning_rate} --set {' '.join(SYSTEM_OPTIONS)} --devices 2"
+    given += f"--learning-rate {s.learning_rate} --set {' '.join(SYSTEM_OPTIONS)} --devices 2 "
+    given += f"--initial {folder / 'first'}"
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.cli", *given.split(), *more],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
@@ -59,7 +61,12 @@ def log(run: Path) -> list[dict[str, float]]:
 def folder(tmp_path_factory):
     """A dataset, and what one and two processes made of it."""
     folder = tmp_path_factory.mktemp("devices")
-    draw_dataset(folder / "faces")
+    table = draw_dataset(folder / "faces").table
+    # Whoever is not named has no pair, and is held to what the first weights make of them.
+    table = table.assign(subject=table.subject.where(table.subject > "person01"))
+    write_metadata(folder / "faces", table[["file_name", "label", "subject"]])
+    faces = read_faces(folder / "faces")
+    train(faces, folder / "first", "lssl", SYSTEM, replace(SETTINGS, steps=1, seed=5))
     assert said(command(folder, "two")) == []
     return folder
 
@@ -67,9 +74,11 @@ def folder(tmp_path_factory):
 @pytest.mark.slow
 def test_two_processes_log_what_one_logs_and_one_of_them_writes(folder):
     assert with_options(SYSTEM, SYSTEM_OPTIONS) == SYSTEM
-    train(read_faces(folder / "faces"), folder / "one", "lssl", SYSTEM, SETTINGS)
+    train(read_faces(folder / "faces"), folder / "one", "lssl", SYSTEM, SETTINGS, initial=folder / "first")
     one, two = log(folder / "one"), log(folder / "two")
     assert [line["step"] for line in two] == [1, 2, 3, 4, 5, 6]
+    assert any(line["initial"] > 0 for line in two)
+    assert any(line["pair"] > 0 for line in two)
     for line, other in zip(one, two, strict=True):
         assert other == pytest.approx(line, rel=1e-3, abs=1e-4)
     assert {p.name for p in (folder / "one").iterdir()} == {p.name for p in (folder / "two").iterdir()}
