@@ -48,11 +48,11 @@ class DemoSettings:
     """People on the side that stands in for real photographs, four pictures each."""
     size: int = 64
     """Side of the pictures, pixels."""
-    steps: int = 200
+    steps: int = 150
     """Training steps of LSSL, which begins with the package's weights."""
-    trial_steps: int = 100
+    trial_steps: int = 70
     """Training steps of each system in the gain trials."""
-    classifier_steps: int = 150
+    classifier_steps: int = 120
     """Training steps of each classifier in the gain trials."""
     simulated_per_class: int = 100
     """Rendered faces of each class in the arm simulated."""
