@@ -89,10 +89,15 @@ def _check_label_counts(settings: GainSettings, data: GainData, folds: Sequence[
             )
 
 
+def _tested_people(data: GainData, folds: Sequence[Fold]) -> set[str]:
+    """Who tests, where known."""
+    tested = data.tested.table.subject.iloc[np.unique(np.concatenate([fold.test for fold in folds]))]
+    return set(tested.dropna())
+
+
 def _seen(weights: Path, data: GainData, folds: Sequence[Fold]) -> set[str]:
     """People who test and whom weights have seen, by their names."""
-    tested = data.tested.table.subject.iloc[np.unique(np.concatenate([fold.test for fold in folds]))]
-    return trained_people(read_config(weights)) & set(tested.dropna())
+    return trained_people(read_config(weights)) & _tested_people(data, folds)
 
 
 def run_gain(
@@ -225,8 +230,7 @@ def _begun(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> tup
         # One that learns from measures as well would begin with weights of labels there.
         if system in sources and system + MEASURED not in sources:
             own = replace(get_system(system).configurations["compact"], size=data.pixels.shape[-1])
-            tested = {name for fold in folds for name in data.tested.table.subject.to_numpy()[fold.test]}
-            initial, said = package_weights(system, own, data.faces.vocabulary, tested)
+            initial, said = package_weights(system, own, data.faces.vocabulary, _tested_people(data, folds))
             if said:
                 return replace(settings, initial=initial), [f"System {said}."]
     return replace(settings, initial=None), []

@@ -275,9 +275,9 @@ class LSSL(Translator):
         )
         self.attribute_loss = losses.attribute_loss(self.intensities)
         self.landmark_network = LandmarkNetwork()
-        self._teachers: tuple[tuple[LSSL, Tensor], ...] = ()
-        """Whose weights training begins with, and which of its conditions (K) are which of those there (L), (K, L); in
-        a tuple, lest they count as a part of this one."""
+        self._teacher: tuple[LSSL, Tensor] | None = None
+        """Whose weights training begins with, and which of the conditions here (K) are which there (L), (K, L); in a
+        tuple, lest its networks count as parts of these."""
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """Encoder, decoder and the network that draws the heat map."""
@@ -296,11 +296,11 @@ class LSSL(Translator):
     def remember(self, teacher: Translator) -> None:
         """Keep in mind the translator whose weights training begins with, for `initial_loss`."""
         assert isinstance(teacher, LSSL)
-        self._teachers = ()
+        self._teacher = None
         if self.settings.initial_weight > 0 and teacher.intensities == self.intensities:
             same = [[float(name == other) for other in teacher.condition_names] for name in self.condition_names]
             if any(map(any, same)):
-                self._teachers = ((teacher.eval().requires_grad_(False), torch.tensor(same)),)
+                self._teacher = teacher.eval().requires_grad_(False), torch.tensor(same)
 
     def phases(self) -> list[Phase]:
         """Critic, its gradient penalty, the landmark network, then encoder and decoder."""
@@ -421,19 +421,24 @@ class LSSL(Translator):
             loss = loss + s.agreement_weight * terms["agreement"]
             loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]
             loss = loss + s.mask_smoothness_weight * terms["mask_smoothness"]
+        pairs = torch.zeros(len(batch.faces), dtype=torch.bool, device=batch.faces.device)
         if s.pair_weight > 0:
-            terms["pair"] = self.pair_loss(batch, result)
+            assert batch.partners is not None
+            assert batch.same_picture is not None
+            pairs = losses.are_pairs(batch.faces, batch.partners, batch.same_picture)
+            terms["pair"] = self.pair_loss(batch, result, pairs)
             loss = loss + s.pair_weight * terms["pair"]
-        if self._teachers:
-            terms["initial"] = self.initial_loss(batch, result)
+        if self._teacher is not None:
+            terms["initial"] = self.initial_loss(batch, result, ~pairs)
             loss = loss + s.initial_weight * terms["initial"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
             loss = loss + ramp * s.parsing_weight * terms["parsing"]
         return loss, terms
 
-    def pair_loss(self, batch: Batch, result: Translation) -> Tensor:
-        """Distance to the person's own picture of the target, face and heat map, over squares of 1/32 of the side.
+    def pair_loss(self, batch: Batch, result: Translation, counted: Tensor) -> Tensor:
+        """Distance to the person's own picture of the target, face and heat map, over squares of 1/32 of the side, of
+        the faces that are counted, (N,) bool.
 
         Ours: the paper has no pairs, but datasets taken in a studio do.
         """
@@ -443,16 +448,15 @@ class LSSL(Translator):
         heat = self._channels(self._drawn(batch.partner_landmarks.nan_to_num()))
         each = self._distances(result.faces, batch.partners) + self._distances(result.heat, heat) * drawn
         # Over all, not over those that count: one pair among strangers weighs no more than one among pairs.
-        return (each * self._are_pairs(batch)).mean()
+        return (each * counted).mean()
 
-    def initial_loss(self, batch: Batch, result: Translation) -> Tensor:
-        """Distance to what the teacher makes of the source, likewise, where no pair counts and it knows the target."""
-        ((teacher, same),) = self._teachers
+    def initial_loss(self, batch: Batch, result: Translation, counted: Tensor) -> Tensor:
+        """Distance to what the teacher makes of the source, likewise, where it knows the target."""
+        assert self._teacher is not None
+        teacher, same = self._teacher
         asked = batch.targets @ upload(same, batch.targets.device)
         # A target that is unknown to it in part is another one.
-        counted = (asked.sum(1) - batch.targets.sum(1)).abs() < 1e-3
-        if self.settings.pair_weight > 0:
-            counted = counted & ~self._are_pairs(batch)
+        counted = counted & ((asked.sum(1) - batch.targets.sum(1)).abs() < 1e-3)
         with torch.no_grad():
             teacher.to(batch.faces.device)
             shown = teacher._translation(scaled(batch.faces, max(self.size, teacher.size)), asked)
@@ -464,11 +468,6 @@ class LSSL(Translator):
 
     def _distances(self, one: Tensor, other: Tensor) -> Tensor:
         return losses.distances(one, other, max(1, self.size // 32))
-
-    def _are_pairs(self, batch: Batch) -> Tensor:
-        assert batch.partners is not None
-        assert batch.same_picture is not None
-        return losses.are_pairs(batch.faces, batch.partners, batch.same_picture)
 
     def parsing_loss(self, source: Translation, result: Translation, recovered: Translation | None) -> Tensor:
         """Distance of the parts of faces, as probabilities.

@@ -79,7 +79,8 @@ def test_pairs_that_differ_little_are_compared_face_and_heat_map_and_no_others()
     same = torch.tensor([False, False, True, False])
     batch = replace(batch, faces=smooth, partners=partners, partner_landmarks=points, same_picture=same)
     heat = heat_maps(points.nan_to_num()[:, list(FACE_49)], 32, 6 / 256, True)
-    loss = translator.pair_loss(batch, Translation(smooth - 0.2, heat + 0.4))
+    counted = losses.are_pairs(smooth, partners, same)
+    loss = translator.pair_loss(batch, Translation(smooth - 0.2, heat + 0.4), counted)
     torch.testing.assert_close(loss, torch.tensor((0.3 + 0.4 + 0.3) / 4))
 
 
@@ -98,25 +99,31 @@ def shown_by(teacher, faces, target):
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [32, 64])
-def test_strangers_are_compared_to_what_the_first_weights_make_of_them_where_these_know_the_target(size, monkeypatch):
-    monkeypatch.setattr(losses, "ALIKE", 2.0)
+def test_strangers_are_compared_to_what_the_first_weights_make_of_them_where_these_know_the_target(size):
     translator, batch = build("lssl", names=("a", "b", "c")), make_batch()
     torch.manual_seed(1)
-    # It knows two of the names, in another order; of four faces the first has a picture of its own to be compared to.
+    # It knows two of the names, in another order.
     teacher = LSSL(("c", "z", "a"), replace(LSSL.configurations["compact"], size=size))
     translator.remember(teacher)
-    targets = torch.eye(3)[[0, 0, 2, 1]]
-    batch = replace(batch, targets=targets, same_picture=torch.tensor([False, True, True, True]))
+    batch = replace(batch, targets=torch.eye(3)[[0, 0, 2, 1]])
     faces, heat = shown_by(teacher, batch.faces, "a")
     faces[2], heat[2] = (x[2] for x in shown_by(teacher, batch.faces, "c"))
-    result = Translation(faces + 0.1, heat - 0.3)
-    torch.testing.assert_close(translator.initial_loss(batch, result), torch.tensor(2 * 0.4 / 4))
-    # Nothing compares the first to its picture: then it counts too.
-    translator.settings = replace(translator.settings, pair_weight=0.0)
-    torch.testing.assert_close(translator.initial_loss(batch, result), torch.tensor(3 * 0.4 / 4))
+    result, counted = Translation(faces + 0.1, heat - 0.3), torch.tensor([False, True, True, True])
+    torch.testing.assert_close(translator.initial_loss(batch, result, counted), torch.tensor(2 * 0.4 / 4))
     # Heat maps that are drawn in other ways are not compared.
     translator.settings = replace(translator.settings, heat_sigma=0.1)
-    torch.testing.assert_close(translator.initial_loss(batch, result), torch.tensor(3 * 0.1 / 4))
+    torch.testing.assert_close(translator.initial_loss(batch, result, counted), torch.tensor(2 * 0.1 / 4))
+
+
+@torch.no_grad()
+def test_who_has_a_picture_of_the_target_is_not_held_to_the_first_weights_unless_nothing_is_compared_to_it(monkeypatch):
+    monkeypatch.setattr(losses, "ALIKE", 2.0)
+    translator, batch = build("lssl"), make_batch()
+    translator.remember(build("lssl"))
+    for same, weight, held in ((False, 1.0, False), (True, 1.0, True), (False, 0.0, True)):
+        translator.settings = replace(translator.settings, pair_weight=weight)
+        batch = replace(batch, same_picture=torch.full((4,), same))
+        assert (translator.generator_loss(batch, Progress(0, 10))[1]["initial"] > 0) == held
 
 
 def test_training_holds_on_to_the_weights_that_it_began_with_and_does_not_train_them():
