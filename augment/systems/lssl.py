@@ -297,7 +297,7 @@ class LSSL(Translator):
         """Keep in mind the translator whose weights training begins with, for `initial_loss`."""
         assert isinstance(teacher, LSSL)
         self._teacher = None
-        if self.settings.initial_weight > 0 and teacher.intensities == self.intensities:
+        if self.settings.initial_weight > 0:
             same = [[float(name == other) for other in teacher.condition_names] for name in self.condition_names]
             if any(map(any, same)):
                 self._teacher = teacher.eval().requires_grad_(False), torch.tensor(same)
