@@ -264,7 +264,7 @@ def _fill(translator: Translator, tensors: dict[str, Tensor], path: Path) -> Non
             tensor.copy_(tensors[name])
 
 
-def trained_people(config: dict[str, Any]) -> set[str]:
+def trained_people(config: Mapping[str, Any]) -> set[str]:
     """Who a checkpoint was trained on, by its `config.json`, and whoever the weights that it began with were."""
     trained, found = config["extra"].get("training_data"), set[str]()
     while trained is not None:

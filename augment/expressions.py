@@ -11,6 +11,9 @@ from emoaug import EmoaugError
 BASIC = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
 """Canonical names of the neutral face and the seven expressions that most datasets label."""
 
+SEVEN = BASIC[:7]
+"""The classes that nearly every dataset has."""
+
 COMPOUND = (
     "happily_surprised",
     "happily_disgusted",
@@ -115,6 +118,10 @@ class LabelOrder:
             raise EmoaugError(f"{self.dataset} has no expression {text!r}; its codes are {', '.join(self.codes)}")
         return self.labels[self.codes.index(text)]
 
+    def renames(self) -> dict[str, str]:
+        """What each code means, for `resolve_labels`."""
+        return dict(zip(self.codes, self.labels, strict=True))
+
 
 FER2013 = LabelOrder(
     "FER2013",
@@ -166,6 +173,14 @@ LABEL_ORDERS = {order.dataset: order for order in (FER2013, AFFECTNET, RAF_DB, C
 """The label orders by dataset name."""
 
 
+def label_order(name: str) -> LabelOrder | None:
+    """The label order of a dataset, by its name in any case; None where none is known."""
+    return next((order for known, order in LABEL_ORDERS.items() if known.casefold() == name.strip().casefold()), None)
+
+
+_NUMBERED = [name for name, order in LABEL_ORDERS.items() if order.codes[1].isdigit()]
+
+
 def canonical(name: str) -> str:
     """Return the canonical name of an expression; case, spaces, underscores and hyphens do not matter.
 
@@ -197,6 +212,8 @@ def _unknown(label: str, wanted: str, classes: Sequence[str], known: str, closed
     words |= {_key(name): name for name in classes}
     meant = _meant(wanted, words)
     question = f"Did you mean {meant}? " if meant else ""
+    if wanted.isdigit() and not closed:
+        question = f"If it is a number of a published dataset, name that: --labels {' or '.join(_NUMBERED)}. "
     # What no one can know is left to be filled in: followed blindly, a guess would be a wrong label.
     renaming, vocabulary = quote(f"{label}={meant or 'CLASS'}"), quote(",".join([*classes, wanted]))
     return UnknownExpressionError(
@@ -212,11 +229,12 @@ def check_class_name(name: str) -> None:
     Raises:
         EmoaugError: the name is empty, too long, hidden, or has a character that is not allowed.
     """
-    bad = sorted({c for c in name if c in ",/\\" or not c.isprintable()})
+    bad = sorted({c for c in name if c in ',/\\:*?"<>|' or not c.isprintable()})
     if not name or name != name.strip() or name.startswith(".") or ".." in name or bad or len(name.encode()) > 100:
         raise EmoaugError(
-            f"{name!r} cannot be a class, because class names become folder names: 1 to 100 bytes, no comma, slash, "
-            "backslash, control character or '..', no space at the ends, no dot in front. Map it with --labels."
+            f"{name!r} cannot be a class, because class names become folder names: 1 to 100 bytes, none of "
+            ", / \\ : * ? \" < > |, no control character or '..', no space at the ends, no dot in front. "
+            "Map it with --labels."
         )
 
 

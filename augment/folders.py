@@ -7,7 +7,6 @@ are relative to its folder, or the published fer2013.csv. Whatever cannot be use
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,14 +15,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from augment.expressions import UnknownExpressionError, resolve_labels
 from augment.listings import UNLABELLED, is_label, read_rows
-from augment.pictures import read_file, read_picture, write_bytes
+from augment.pictures import fit, read_file, read_picture, write_bytes
 from augment.readers import name_subjects, read_class_folders, read_fer2013, read_table
+from augment.workers import cores
 from emoaug import EmoaugError
 
 TABLE_NAMES = ("metadata.csv", "labels.csv", "fer2013.csv")
@@ -35,6 +34,13 @@ COLUMNS = (
     *("condition", "seed", "scores", "accepted", "reject_reason"),
 )
 """The columns of metadata.csv in the order in which they are written; further columns follow."""
+
+ORIGINS = (
+    ("source", "source_file", "source_sha256"),
+    ("exemplar", "exemplar_file", "exemplar_sha256"),
+    ("second exemplar", "second_exemplar_file", "second_exemplar_sha256"),
+)
+"""What a synthetic face was made from, and the columns that say which file, and its hash."""
 
 _SPECIAL = re.compile('[,"\r\n]')
 """What a cell of a CSV file has only between quotes."""
@@ -300,12 +306,7 @@ def load_faces(faces: FaceTable, size: int | None) -> np.ndarray:
 
     def load(i: int) -> np.ndarray:
         picture = faces.picture(i)
-        height, width = picture.shape[:2]
-        if size is not None and (height, width) != (size, size):
-            # Area averages what a smaller picture cannot hold; enlarging, it would repeat pixels.
-            method = cv2.INTER_AREA if size <= min(height, width) else cv2.INTER_LINEAR
-            picture = cv2.resize(picture, (size, size), interpolation=method)
-        return picture.transpose(2, 0, 1)
+        return (picture if size is None else fit(picture, size)).transpose(2, 0, 1)
 
     if not len(faces):
         return np.zeros((0, 3, size or 0, size or 0), dtype=np.uint8)
@@ -320,7 +321,7 @@ def load_faces(faces: FaceTable, size: int | None) -> np.ndarray:
             raise EmoaugError(_size_problem(faces, i, picture))
         stacked[i] = picture
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for _ in pool.map(place, range(len(faces))):
             pass
     return stacked
@@ -345,7 +346,7 @@ def drop_unreadable(faces: FaceTable) -> FaceTable:
             return str(error)
         return ""
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         problems = list(pool.map(problem, range(len(faces))))
     bad = np.array([bool(text) for text in problems], dtype=bool)
     added = pd.DataFrame(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from augment.expressions import check_class_name
 from augment.folders import COLUMNS, FaceTable, check_outside, write_metadata
 from augment.generation_record import Outcomes
 from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes
@@ -71,9 +71,8 @@ class GenerateSummary:
 
 def check_folder(out: Path, faces: FaceTable, targets: Sequence[str]) -> None:
     """Raise EmoaugError if labels cannot be folder names, or if the result would lie among its own sources."""
-    for label in [*faces.table["label"].dropna().unique(), *targets]:
-        if str(label) in ("", ".", "..") or re.search(r'[/\\\0:*?"<>|]', str(label)) or str(label).startswith("."):
-            raise EmoaugError(f"label {label!r} cannot be the name of a folder; map it to another with --labels")
+    for label in {*faces.table["label"].dropna(), *targets}:
+        check_class_name(str(label))
     check_outside(out, faces.root, faces)
 
 

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from augment.faces import read_measures
-from augment.folders import HELD_OUT_SPLITS, FaceTable, load_faces
+from augment.folders import HELD_OUT_SPLITS, ORIGINS, FaceTable, load_faces
 from augment.intensities import IntensityScale
 from augment.measured_conditions import measured_conditions
 from augment.pairs import Company, Pairs
 from augment.ranks import drawn, mine
 from augment.systems import Batch
 from augment.systems.base import Partners
-from emoaug import EmoaugError
+from emoaug import EmoaugError, few
 
 
 @dataclass(frozen=True)
@@ -321,11 +321,11 @@ def check_apart(also: FaceTable, faces: FaceTable) -> None:
     held_out = faces.select(faces.table.split.isin(HELD_OUT_SPLITS).to_numpy())
     people = set(held_out.table.subject.dropna()) & set(also.table.subject.dropna())
     if people:
-        raise EmoaugError(f"{also.root}: it shows {', '.join(sorted(people)[:3])}, whom {faces.root} holds out")
+        raise EmoaugError(f"{also.root}: it shows {few(people)}, whom {faces.root} holds out")
     if not len(held_out):
         return
     pictures = {held_out.sha256(i) for i in range(len(held_out))}
-    origins = [also.table[c].dropna() for c in ("source_sha256", "exemplar_sha256") if c in also.table]
+    origins = [also.table[column].dropna() for *_, column in ORIGINS if column in also.table]
     found = {also.sha256(i) for i in range(len(also))}.union(*origins) & pictures
     if found:
         raise EmoaugError(

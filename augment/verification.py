@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augment.folders import read_faces
+from augment.folders import ORIGINS, read_faces
 from augment.listings import UNLABELLED, check_name, class_folder, find_pictures, iterate_rows, wrong_length
 from augment.pictures import decode_picture
 from augment.runs import RUN, read_json
@@ -18,12 +18,6 @@ from augment.workers import in_threads
 from emoaug import EmoaugError
 
 TABLE = "metadata.csv"
-ORIGINS = (
-    ("source", "source_file", "source_sha256"),
-    ("exemplar", "exemplar_file", "exemplar_sha256"),
-    ("second exemplar", "second_exemplar_file", "second_exemplar_sha256"),
-)
-"""What a synthetic face was made from, and the columns that say which file, and its hash."""
 AT_A_TIME = 4096
 """Rows whose files are looked at together."""
 
@@ -331,10 +325,7 @@ def _test_subject_problems(
     for origin, column, _ in ORIGINS:
         file = row.get(column)
         subject, split = people.get(file, ("", ""))
-        named = [subject]
-        if origin == "source":
-            named = [row.get("source_subject"), subject, row.get("subject")]
-            split = row.get("source_split") or split
+        named = [subject, row.get("subject")] if origin == "source" else [subject]
         known = [who for who in named if who]
         found = [who for who in known if who in tested]
         if split == "test" or found:

@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from augment.engines import EngineSettings, open_engine, private_ray
+from augment.expressions import SEVEN
 from augment.folders import FaceTable, read_faces
 from augment.generation import GenerateSettings, generate
 from augment.pictures import encode_png, write_bytes, write_text
@@ -30,7 +31,6 @@ from augment.systems.base import Translator
 from augment.workers import Engine
 from benchmarks.machine import machine
 
-CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 SOURCES = 70
 
 
@@ -53,7 +53,7 @@ class Options:
 def main(options: Options) -> None:
     """Measure every engine, print the table, write the JSON."""
     kind = get_system(options.system)
-    system = kind(CLASSES, kind.configurations["compact"]).eval().requires_grad_(False)
+    system = kind(SEVEN, kind.configurations["compact"]).eval().requires_grad_(False)
     results = []
     with tempfile.TemporaryDirectory() as folder:
         faces = sources(Path(folder) / "faces", system.size)
@@ -93,9 +93,7 @@ def faces_a_second(
 ) -> float:
     """Make faces twice, first a few, so that the workers are there."""
     for wanted in (settings.threads * settings.batch_size, count):
-        plan = build_plan(
-            faces, CLASSES, PlanSettings("per-class", count=-(-wanted // len(CLASSES)), strength=(0.5, 1.0))
-        )
+        plan = build_plan(faces, SEVEN, PlanSettings("per-class", count=-(-wanted // len(SEVEN)), strength=(0.5, 1.0)))
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
             made = generate(faces, system, plan, Path(folder) / "out", settings, {}, engine).made
@@ -109,7 +107,7 @@ def sources(root: Path, size: int) -> FaceTable:
     for number in range(SOURCES):
         small = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         picture = cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)
-        write_bytes(root / CLASSES[number % len(CLASSES)] / f"{number:03d}.png", encode_png(picture))
+        write_bytes(root / SEVEN[number % len(SEVEN)] / f"{number:03d}.png", encode_png(picture))
     return read_faces(root)
 
 

@@ -38,6 +38,7 @@ import tyro
 from torch import Tensor
 
 from augment.devices import Device, Precision, choose_device, choose_precision
+from augment.expressions import SEVEN
 from augment.folders import FaceTable, read_faces
 from augment.generation import GenerateSettings, generate
 from augment.generation_folder import picture_names
@@ -49,7 +50,6 @@ from augment.workers import cores, in_threads, keep_freed_memory
 from benchmarks.machine import machine
 from benchmarks.stargan import StarGAN, StarGANSettings
 
-EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 WORKS = ("read", "network", "write", "read and write", "whole")
 AGAINST = ("network", "whole")
 """Works that are compared with StarGAN's."""
@@ -216,7 +216,7 @@ def drawn(root: Path, size: int, count: int = 1000) -> FaceTable:
         coarse = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
         noisy = (smooth + generator.normal(0, 2, smooth.shape)).clip(0, 255).astype(np.uint8)
-        write_bytes(root / EXPRESSIONS[i % len(EXPRESSIONS)] / f"face{i:04d}.png", encode_png(noisy))
+        write_bytes(root / SEVEN[i % len(SEVEN)] / f"face{i:04d}.png", encode_png(noisy))
     return read_faces(root)
 
 

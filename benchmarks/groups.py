@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 import tyro
 
-from augment.checkpoints import DEFAULT, load_translator, read_config
+from augment.checkpoints import DEFAULT, load_translator, read_config, trained_people
 from augment.devices import make_fabric
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.identity import train_embedding
@@ -167,8 +167,7 @@ def floats(faces: FaceTable, size: int) -> torch.Tensor:
 
 def learnt_from(config: Mapping[str, Any]) -> set[str]:
     """Names of the people that a checkpoint was trained on, without the number that a joined dataset puts before it."""
-    subjects = config["extra"].get("training_data", {}).get("subjects", [])
-    return {name for subject in subjects for name in (subject, subject.partition("-")[2])}
+    return {name for subject in trained_people(config) for name in (subject, subject.partition("-")[2])}
 
 
 def table(figures: list[GroupFigure]) -> str:

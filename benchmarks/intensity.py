@@ -25,13 +25,14 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm import tqdm
 
-from augment.checkpoints import load_translator, read_config
+from augment.checkpoints import load_translator, read_config, trained_people
 from augment.folders import HELD_OUT_SPLITS, FaceTable, load_faces, read_faces
 from augment.intensities import MOVEMENTS, UNITS, IntensityScale, action_units, movements
 from augment.landmarker import FaceLandmarker
 from augment.measured_conditions import measured_conditions
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
+from augment.scoring.movement import measure_blendshapes
 from augment.systems import Translator, get_system
 from augment.training import TrainingSettings
 from augment.training_run import Conditions, train
@@ -82,12 +83,7 @@ class Scores:
     @classmethod
     def of(cls, landmarker: FaceLandmarker, pictures: list[np.ndarray]) -> Scores:
         """Look at pictures."""
-        rows = np.full((len(pictures), len(landmarker.blendshape_names)), np.nan, np.float32)
-        for row, picture in zip(rows, pictures, strict=True):
-            found = landmarker.detect(picture)
-            if found is not None:
-                row[:] = found.blendshapes
-        moved = movements(rows, landmarker.blendshape_names)
+        moved = movements(measure_blendshapes(landmarker, pictures), landmarker.blendshape_names)
         units = {f"AU{unit}": column for unit, column in zip(UNITS, action_units(moved).T, strict=True)}
         return cls(dict(zip(MOVEMENTS, moved.T, strict=True)) | units)
 
@@ -99,8 +95,7 @@ class Scores:
 
 def unseen(faces: FaceTable, config: Mapping[str, Any]) -> FaceTable:
     """Real faces that a system has not seen: of the splits val and test, or of people it was not trained on."""
-    seen = set(config["extra"].get("training_data", {}).get("subjects", []))
-    table = faces.table
+    table, seen = faces.table, trained_people(config)
     held = table["split"].isin(HELD_OUT_SPLITS) | table["subject"].notna()
     chosen = faces.select((held & ~table["subject"].isin(seen) & ~table["is_synthetic"]).to_numpy(dtype=bool))
     if not len(chosen):

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from augment.expressions import SEVEN
 from augment.folders import COLUMNS, FaceTable, read_faces, write_metadata
 from augment.generation_folder import PIECE, csv_pieces, picture_name, picture_names
 from augment.generation_record import RECORD, Made, Outcomes, Record, stamp_of
@@ -33,7 +34,6 @@ from augment.plans import PlanSettings, build_plan, check_plan, condition_array,
 from augment.verification import verify
 from benchmarks.machine import machine, peak_memory
 
-EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 SOURCES, PEOPLE = 1000, 200
 MOST_LINKS = 10_000
 """Names of one file; some disks allow no more than 65,000."""
@@ -81,11 +81,11 @@ def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
     digest = hashlib.sha256(data).hexdigest()
     faces, out = sources(folder / "faces", data), folder / "out"
     with timed("build"):
-        settings = PlanSettings("per-class", count=-(-rows // len(EXPRESSIONS)), strength=(0.5, 1.0))
-        plan = build_plan(faces, EXPRESSIONS, settings).iloc[:rows]
+        settings = PlanSettings("per-class", count=-(-rows // len(SEVEN)), strength=(0.5, 1.0))
+        plan = build_plan(faces, SEVEN, settings).iloc[:rows]
     with timed("begin"):
-        check_plan(plan, faces, EXPRESSIONS)
-        condition_array(plan, EXPRESSIONS)
+        check_plan(plan, faces, SEVEN)
+        condition_array(plan, SEVEN)
         plan_summary(plan)
         for piece in csv_pieces(plan):
             hashlib.sha256(piece)
@@ -102,7 +102,7 @@ def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
     assert made.made.sum() == pictures
     with timed("tables"):
         write_metadata(out, described(faces, plan, made))
-    write_text(out / "run.json", json.dumps({"vocabulary": EXPRESSIONS, "provenance": {"data": "../faces"}}))
+    write_text(out / "run.json", json.dumps({"vocabulary": SEVEN, "provenance": {"data": "../faces"}}))
     del plan, made, texts, path
     with timed("verify"):
         assert verify(out).problems == ()
@@ -113,7 +113,7 @@ def measure(folder: Path, rows: int, pictures: int) -> dict[str, float]:
 
 def sources(root: Path, data: bytes) -> FaceTable:
     """A dataset of pictures that are all alike."""
-    names = [f"{EXPRESSIONS[i % len(EXPRESSIONS)]}/face{i:04d}.png" for i in range(SOURCES)]
+    names = [f"{SEVEN[i % len(SEVEN)]}/face{i:04d}.png" for i in range(SOURCES)]
     for name in names:
         write_bytes(root / name, data)
     labels = [name.split("/")[0] for name in names]

@@ -30,6 +30,7 @@ import torch
 import tyro
 
 from augment.devices import Device, choose_device, explained_memory, has_fast_bfloat16, make_fabric
+from augment.expressions import SEVEN
 from augment.pictures import write_text
 from augment.systems import SYSTEMS, Batch, Phase, Progress, Translator, get_system
 from augment.training import Trainer, TrainingSettings
@@ -38,7 +39,6 @@ from benchmarks.machine import machine
 from benchmarks.stargan import StarGANSettings
 from benchmarks.stargan_training import GENERATOR_EVERY, TrainableStarGAN, published_loop
 
-EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 PUBLISHED = "StarGAN, published loop"
 
 
@@ -107,11 +107,11 @@ class TimedTrainer(Trainer):
 
 def noise(size: int, people: int = 8) -> TrainingFaces:
     """Each person once with every expression."""
-    draws, count = torch.Generator().manual_seed(0), people * len(EXPRESSIONS)
+    draws, count = torch.Generator().manual_seed(0), people * len(SEVEN)
     pixels = torch.randint(256, (count, 3, size, size), generator=draws, dtype=torch.uint8)
     points = torch.rand(count, 478, 2, generator=draws) * 2 - 1
     each = torch.arange(count)
-    return TrainingFaces(pixels, each % len(EXPRESSIONS), points, len(EXPRESSIONS), subjects=each // len(EXPRESSIONS))
+    return TrainingFaces(pixels, each % len(SEVEN), points, len(SEVEN), subjects=each // len(SEVEN))
 
 
 def as_large_as_stargan(size: int) -> Any:
@@ -164,19 +164,17 @@ def candidates(options: Options) -> dict[tuple[str, str], tuple[Callable[[], dic
         system = get_system(name)
         settings = replace(system.configurations["compact"], size=options.size)
         for precision in precisions:
-            add(
-                name, precision, lambda s=system, o=settings: s(EXPRESSIONS, o), data, options.batch_size, options.steps
-            )
+            add(name, precision, lambda s=system, o=settings: s(SEVEN, o), data, options.batch_size, options.steps)
     if options.reference_size:
         side, batch = options.reference_size, options.reference_batch_size
         data = noise(side)
         torch.manual_seed(0)
-        network = TrainableStarGAN(EXPRESSIONS, StarGANSettings(side))
+        network = TrainableStarGAN(SEVEN, StarGANSettings(side))
         found[PUBLISHED, "32-true"] = published(network, data, options), parameters(network)
         for precision in precisions:
             for name, build in (
-                ("StarGAN, our trainer", lambda: TrainableStarGAN(EXPRESSIONS, StarGANSettings(side))),
-                ("LSSL as large", lambda: get_system("lssl")(EXPRESSIONS, as_large_as_stargan(side))),
+                ("StarGAN, our trainer", lambda: TrainableStarGAN(SEVEN, StarGANSettings(side))),
+                ("LSSL as large", lambda: get_system("lssl")(SEVEN, as_large_as_stargan(side))),
             ):
                 add(name, precision, build, data, batch, GENERATOR_EVERY)
     return found

@@ -27,12 +27,12 @@ from torchvision.models import resnet18
 from torchvision.transforms import v2
 
 from augment.devices import Device, choose_device, choose_precision
+from augment.expressions import SEVEN
 from augment.pictures import write_text
 from augment.systems import Translator, get_system
 from augment.transforms import AugmentedDataset, ExpressionBatch, RandomExpression
 from benchmarks.machine import machine
 
-CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 FORMS: tuple[Any, ...] = ("none", "RandAugment", "RandomExpression", "ExpressionBatch")
 SIZE = 64
 
@@ -44,7 +44,7 @@ class RandomPictures(Dataset[Any]):
         generator = np.random.default_rng(0)
         small = generator.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
         self.pictures = [PIL.Image.fromarray(p).resize((SIZE, SIZE), PIL.Image.Resampling.BICUBIC) for p in small]
-        self.labels = generator.integers(0, len(CLASSES), count).tolist()
+        self.labels = generator.integers(0, len(SEVEN), count).tolist()
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -78,7 +78,7 @@ class Options:
 def main(options: Options) -> None:
     """Time every form, print the table, write the JSON."""
     kind = get_system(options.system)
-    system = kind(CLASSES, kind.configurations["compact"]).eval().requires_grad_(False)
+    system = kind(SEVEN, kind.configurations["compact"]).eval().requires_grad_(False)
     device = torch.device(choose_device(options.device))
     rates = {}
     for form in options.forms:
@@ -99,10 +99,10 @@ def pictures_a_second(
     """Train for a while with one form of augmentation."""
     members: list[Any] = {
         "RandAugment": [v2.RandAugment()],
-        "RandomExpression": [RandomExpression(system, p=p, classes=CLASSES)],
+        "RandomExpression": [RandomExpression(system, p=p, classes=SEVEN)],
     }.get(form, [])
     transform = v2.Compose([*members, v2.RandomHorizontalFlip(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
-    change = ExpressionBatch(system, p=p, classes=CLASSES) if form == "ExpressionBatch" else None
+    change = ExpressionBatch(system, p=p, classes=SEVEN) if form == "ExpressionBatch" else None
     loader = DataLoader(
         AugmentedDataset(RandomPictures(), transform),
         batch_size=batch_size,
@@ -112,7 +112,7 @@ def pictures_a_second(
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
     )
-    network = resnet18(num_classes=len(CLASSES)).to(device)
+    network = resnet18(num_classes=len(SEVEN)).to(device)
     optimizer = torch.optim.AdamW(network.parameters())
     low = choose_precision("auto", device.type) == "bf16-mixed"
 

@@ -26,10 +26,11 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from augment.action_units import BLENDSHAPE_NAMES, feasible
+from augment.expressions import SEVEN
 from augment.landmarker import Detection, FaceLandmarker
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.simulation.morphable import FaceModel, load_face_model
-from augment.simulation.scenes import DEFAULT_EXPRESSIONS, Scene, SceneSettings, draw_scene
+from augment.simulation.scenes import Scene, SceneSettings, draw_scene
 from augment.simulation.studio import take_pictures
 from benchmarks.machine import machine
 
@@ -53,7 +54,7 @@ class Options:
     """Farthest turn, degrees."""
     spread: float = 1.0
     """How much everything varies."""
-    expressions: tuple[str, ...] = DEFAULT_EXPRESSIONS
+    expressions: tuple[str, ...] = SEVEN
     """Which are asked for."""
     seed: int = 0
     """Of the faces."""

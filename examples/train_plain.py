@@ -1,4 +1,5 @@
-"""Train a ResNet-18 on a folder of faces with one folder a class; train_with_emoaug.py is this plus five lines.
+"""Train a ResNet-18 on a folder of faces with one folder a class; train_with_emoaug.py is train_plain.py
+and five lines more.
 
 python examples/train_plain.py FACES [STEPS]
 """

@@ -1,6 +1,5 @@
 """Look through a dataset before anything is built on it: counts, unreadable files, duplicates, contradictions."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from augment.duplicates import collect, duplicate_groups, exact_groups, fingerpr
 from augment.folders import FaceTable
 from augment.listings import UNLABELLED
 from augment.pictures import is_grey
+from augment.workers import cores
 from emoaug import EmoaugError, bar_hidden
 
 EXAMPLES = 10
@@ -103,7 +103,7 @@ def audit(faces: FaceTable, progress: bool = True) -> Audit:
             return str(error).removeprefix(f"{faces.path(i)}: ")
         return (picture.shape[1], picture.shape[0]), is_grey(picture), fingerprint(picture)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         bar = tqdm(pool.map(look, range(len(faces))), "reading", len(faces), unit="pic", disable=bar_hidden(progress))
         looks = list(bar)
     good = [i for i, result in enumerate(looks) if not isinstance(result, str)]

@@ -79,8 +79,7 @@ class CompareSettings:
         if self.hold_out != "split" and not self.hold_out > 0:
             raise EmoaugError(f"hold_out is {self.hold_out}; it is a number of people, a share of them, or split")
         check_least(self, 1, "faces")
-        if self.rendered_beside < 0:
-            raise EmoaugError(f"rendered_beside is {self.rendered_beside}; it is 1 or more, or 0 for none")
+        check_least(self, 0, "rendered_beside")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from augment.checkpoints import trained_people
-from augment.folders import FaceTable
+from augment.folders import ORIGINS, FaceTable
 from augment.training_data import data_hash
 from emoaug import EmoaugError, few
 from pipelines.gain_data import GainData
@@ -80,7 +80,7 @@ def check_lineage(
     Raises:
         EmoaugError: it has.
     """
-    for column in ("source_sha256", "exemplar_sha256", "second_exemplar_sha256"):
+    for *_, column in ORIGINS:
         from_test = made.table[column].isin(held_out.pictures).sum() if column in made.table else 0
         if from_test:
             raise EmoaugError(f"{made.root}: {from_test} synthetic faces were made from faces that are held out")

@@ -19,6 +19,7 @@ from augment.landmarker import FaceLandmarker
 from augment.networks import scaled
 from augment.quality import kernel_distance
 from augment.samples import to_pictures
+from augment.scoring.movement import measure_blendshapes, movements
 from augment.systems import Translator
 from classifiers.classifier import Classifier
 from emoaug import bar_hidden
@@ -35,9 +36,7 @@ Directions = dict[tuple[str, str], np.ndarray]
 def blendshapes_of(landmarker: FaceLandmarker, faces: Tensor, what: str | None = None) -> np.ndarray:
     """MediaPipe's scores (N, 52) of faces (N, 3, S, S) in [-1, 1], NaN where it finds none; `what` names a bar."""
     hidden = bar_hidden(what is not None)
-    found = [landmarker.detect(p) for p in tqdm(to_pictures(faces), desc=what, unit="face", disable=hidden)]
-    none = np.full(len(landmarker.blendshape_names), np.nan)
-    return np.stack([none if f is None else f.blendshapes for f in found]) if found else none[None][:0]
+    return measure_blendshapes(landmarker, tqdm(to_pictures(faces), desc=what, unit="face", disable=hidden))
 
 
 def directions_of(faces: FaceTable) -> Directions:
@@ -182,7 +181,7 @@ def movement(deltas: np.ndarray, sources: np.ndarray, target: str, directions: D
         rows = deltas[(sources == source) & np.isfinite(deltas).all(1)]
         if d is None or not len(rows) or not d @ d > 0:
             continue
-        shares += list(rows @ d / (d @ d))
+        shares += movements(np.zeros_like(rows), rows, np.broadcast_to(d, rows.shape))[:, 0].tolist()
         mean = rows.mean(0)
         correlations += [float(np.corrcoef(mean, d)[0, 1]) if mean.std() > 0 else 0.0] * len(rows)
     if not shares:

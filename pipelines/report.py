@@ -154,7 +154,7 @@ def _confusions(trials: pd.DataFrame, out: Path, classes: int) -> Iterable[dict[
 
 def _real_samples(faces: FaceTable) -> list[Sample]:
     """Draw real faces at random."""
-    real = np.flatnonzero(~faces.table["is_synthetic"].to_numpy(bool))
+    real = np.flatnonzero(faces.originals())
     drawn = np.random.default_rng(SAMPLE_SEED).permutation(real)[:SAMPLES].tolist()
     return [Sample(_picture(partial(faces.picture, i)), str(faces.table["label"].iat[i])) for i in drawn]
 
@@ -251,9 +251,6 @@ def _findings(audit: dict[str, Any]) -> Iterable[dict[str, Any]]:
                 for k, v in value.items()
             )
         elif isinstance(value, list):
-            # A number for each picture, such as its group, says nothing to a reader.
-            if len(value) > 20 and not isinstance(value[0], str):
-                continue
             row["text"] = ", ".join(map(str, value)) or "none"
         else:
             row["text"] = "none" if value is None else str(value)

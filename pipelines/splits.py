@@ -41,8 +41,8 @@ def groups_of(faces: FaceTable, near_duplicates: np.ndarray) -> np.ndarray:
 
 
 def real_rows(faces: FaceTable, split: str | None = None) -> np.ndarray:
-    """Rows of the real faces, of one split or of all."""
-    chosen = ~faces.table.is_synthetic.to_numpy(bool)
+    """Rows of the faces that count as given (`FaceTable.originals`), of one split or of all."""
+    chosen = faces.originals()
     if split is not None:
         chosen &= (faces.table.split == split).to_numpy(bool)
     return np.flatnonzero(chosen)

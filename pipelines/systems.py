@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from augment.devices import make_fabric
+from augment.expressions import SEVEN
 from augment.systems import SYSTEMS, Translator
 from pipelines.tables import text_table
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
-"""Expressions for which parameters are counted and speed is measured."""
 CONFIGURATIONS = ("compact", "paper")
 SPEED_SIZE = 64
 """Side of the faces for which speed is measured, pixels."""
@@ -51,7 +50,7 @@ def describe(speed: bool = True, seconds: float = 1.0) -> list[dict[str, Any]]:
         if fabric is not None:
             torch.manual_seed(0)
             settings = replace(system.configurations["compact"], size=SPEED_SIZE)
-            translator = system(CLASSES, settings).eval().requires_grad_(False).to(fabric.device)
+            translator = system(SEVEN, settings).eval().requires_grad_(False).to(fabric.device)
             row["pictures_per_second"] = round(pictures_per_second(translator, fabric, seconds), 1)
             row["device"] = fabric.device.type
         rows.append(row)
@@ -61,7 +60,7 @@ def describe(speed: bool = True, seconds: float = 1.0) -> list[dict[str, Any]]:
 def _count(system: type[Translator], settings: Any) -> dict[str, int]:
     """Size and numbers of a configuration; nothing is computed, and no memory taken."""
     with torch.device("meta"):
-        translator = system(CLASSES, settings)
+        translator = system(SEVEN, settings)
     # Of some systems a part is solved for, not trained by gradients, and stands in buffers: it is learned all the same.
     made = sum(tensor.numel() for module in translator.averaged_modules().values() for tensor in _learned(module))
     return {"size": int(settings.size), "parameters": made, "trained": sum(t.numel() for t in _learned(translator))}

@@ -116,8 +116,7 @@ class GainSettings:
             )
         SceneSettings(intensity=self.simulated_intensity)  # raises where it makes no sense
         check_least(self, 1, "simulated_per_class")
-        if self.rendered_beside < 0:
-            raise EmoaugError(f"rendered_beside is {self.rendered_beside}; it is 1 or more, or 0 for none")
+        check_least(self, 0, "rendered_beside")
         sources = {source for name in self.arms for source in get_arm(name).sources}
         if self.rendered_beside and not sources & set(SYSTEMS):
             raise EmoaugError("--rendered-beside is for arms that train a system on labels; name one, such as lssl")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -15,14 +15,11 @@ LOWER = np.array([name.startswith(("cheek", "jaw", "mouth", "nose")) for name in
 """Which scores are of the face below them, (52,) bool."""
 
 
-def measure_blendshapes(landmarker: FaceLandmarker, pictures: Sequence[np.ndarray]) -> np.ndarray:
+def measure_blendshapes(landmarker: FaceLandmarker, pictures: Iterable[np.ndarray]) -> np.ndarray:
     """MediaPipe's scores of pictures, uint8 RGB (H, W, 3): (N, 52) in [0, 1], in its order; NaN where no face is."""
-    rows = np.full((len(pictures), len(BLENDSHAPE_NAMES)), np.nan, np.float32)
-    for row, picture in zip(rows, pictures, strict=True):
-        found = landmarker.detect(picture)
-        if found is not None:
-            row[:] = found.blendshapes
-    return rows
+    none = np.full(len(BLENDSHAPE_NAMES), np.nan, np.float32)
+    rows = [none if found is None else found.blendshapes for found in map(landmarker.detect, pictures)]
+    return np.array(rows, dtype=np.float32).reshape(-1, len(BLENDSHAPE_NAMES))
 
 
 def typical_blendshapes(blendshapes: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

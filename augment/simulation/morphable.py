@@ -14,22 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.action_units import BLENDSHAPE_NAMES
 from emoaug import EmoaugError
 
 PARTS = ("skin", "eyeball", "teeth", "gums", "tongue", "mouth", "lashes", "glasses", "hair")
 """What a vertex belongs to. "mouth" is the lining of the mouth's cavity; models bring no "glasses" and no "hair"."""
 
-EXPRESSION_NAMES = (
-    *("browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff"),
-    *("cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight"),
-    *("eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight"),
-    *("eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight"),
-    *("mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel"),
-    *("mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker"),
-    *("mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft"),
-    *("mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
-    *("noseSneerLeft", "noseSneerRight"),
-)
+EXPRESSION_NAMES = BLENDSHAPE_NAMES[1:]
 """The 51 movements that MediaPipe scores, as it spells them and in its order. Left is the person's left, x > 0."""
 
 AXIS_DEPTH = -7.5

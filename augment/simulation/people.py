@@ -24,9 +24,6 @@ MONK_SCALE = (
 
 HAIR_STYLES = ("bald", "horseshoe", "buzz", "short", "fringe", "bob", "long", "tied", "afro")
 """Cuts of the scalp's hair."""
-BEARD_STYLES = ("none", "shadow", "stubble", "moustache", "goatee", "full")
-"""Cuts of facial hair."""
-
 # Albedo, linear RGB, dark to light; people with dark skin have the first two unless they grey or dye.
 _HAIR_COLOURS = {
     "black": (0.012, 0.010, 0.009),

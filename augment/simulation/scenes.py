@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from augment.devices import seed_from
+from augment.expressions import SEVEN
 from augment.faces import EYES, PHILTRUM
 from augment.plans import row_seeds
 from augment.simulation.behaviour import INTENSITY, ExpressionSource, Prototypes
@@ -26,14 +27,8 @@ from emoaug import EmoaugError, check_seed
 if TYPE_CHECKING:
     from augment.simulation.surroundings import Surroundings
 
-DEFAULT_EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
-"""The expressions that most datasets label."""
-
 IDENTITY_MODES = 100
 """Identity coefficients drawn for a person; a face model takes the first ones, as many as it has."""
-
-LAMPS = 3
-"""Lamps of every scene: key, fill and rim."""
 
 # Where people of an expression tend to hold their heads: degrees of pitch, and of roll and yaw to either side.
 # EMFACS has the head down (54) with sadness; contempt looks down the nose; the others are mild habits of posing.
@@ -53,7 +48,7 @@ _TENDENCY = {
 class SceneSettings:
     """What the scenes are like."""
 
-    expressions: tuple[str, ...] = DEFAULT_EXPRESSIONS
+    expressions: tuple[str, ...] = SEVEN
     """Expressions to show, in turn: canonical names, basic or compound, or those of a dataset that was measured."""
     intensity: tuple[float, float] = INTENSITY
     """Strength of the faintest and the strongest expressions, 1 for a full one; for more than faces in daily life show,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from augment.expressions import LABEL_ORDERS, label_order
 from augment.folders import FaceTable, drop_unreadable, read_faces
 from emoaug import EmoaugError, words
 
@@ -16,7 +17,8 @@ class DatasetOptions:
     """How to read a dataset's labels."""
 
     labels: tuple[str, ...] = ()
-    """Renames expressions, OLD=NEW each: --labels irritated=angry joyful=happy."""
+    """Renames expressions, OLD=NEW each: --labels irritated=angry joyful=happy. The name of a published dataset stands
+    for what its numbers or letters mean: AffectNet-8, CFEE-22, CK+, FER2013, KDEF, RaFD, RAF-DB."""
     vocabulary: tuple[str, ...] = ()
     """The classes, in order, with commas or spaces; by default those that the dataset has."""
     subject_pattern: str | None = None
@@ -25,12 +27,18 @@ class DatasetOptions:
 
 def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) -> FaceTable:
     """Read a dataset, with or without its unlabelled pictures, and say what is worth saying about it."""
-    renames = {}
+    renames: dict[str, str] = {}
     for text in words(options.labels):
         old, equals, new = text.partition("=")
-        if not equals or not old or not new:
-            raise EmoaugError(f'--labels "{text}": write OLD=NEW, for example irritated=angry')
-        renames[old] = new
+        if not equals and (order := label_order(text)):
+            renames |= order.renames()
+        elif old and new:
+            renames[old] = new
+        else:
+            raise EmoaugError(
+                f'--labels "{text}": write OLD=NEW, for example irritated=angry, '
+                f"or the name of a dataset: {', '.join(LABEL_ORDERS)}"
+            )
     faces = read_faces(path, renames, words(options.vocabulary) or None, options.subject_pattern, unlabelled)
     for note in faces.notes:
         print(note)

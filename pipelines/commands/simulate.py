@@ -8,9 +8,10 @@ from typing import Annotated
 
 import tyro
 
+from augment.expressions import SEVEN
 from augment.simulation.behaviour import ExpressionSource
 from augment.simulation.measured import MeasuredExpressions
-from augment.simulation.scenes import DEFAULT_EXPRESSIONS, SceneSettings
+from augment.simulation.scenes import SceneSettings
 from augment.simulation.simulate import simulate
 from augment.simulation.simulation_work import SimulateSettings
 from augment.simulation.surroundings import Surroundings
@@ -43,7 +44,7 @@ def run(options: Options) -> None:
     expressions = words(options.scenes.expressions)
     if options.measured is not None:
         source = MeasuredExpressions.from_folder(options.measured)
-        if tuple(expressions) == DEFAULT_EXPRESSIONS:
+        if tuple(expressions) == SEVEN:
             expressions = list(source.labels)
     scenes = replace(options.scenes, expressions=tuple(expressions))
     surroundings = None if options.like is None else Surroundings.from_folder(options.like)

@@ -190,9 +190,10 @@ def test_whom_a_dataset_holds_out_is_not_learnt_from_beside(faces, tmp_path):
         train(held, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=nameless)
     sources = [faces.sha256(i) for i in np.flatnonzero(split == "test")]
     made = nameless.select(np.arange(2))
-    made = replace(made, table=made.table.assign(source_sha256=sources))
-    with pytest.raises(EmoaugError, match="2 of its pictures are, or come from, ones"):
-        train(held, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=made)
+    for column in ("source_sha256", "exemplar_sha256", "second_exemplar_sha256"):
+        from_test = replace(made, table=made.table.assign(**{column: sources}))
+        with pytest.raises(EmoaugError, match="2 of its pictures are, or come from, ones"):
+            train(held, tmp_path / "run", "lssl", SYSTEM, SETTINGS, also=from_test)
     assert not (tmp_path / "run").exists()
 
 

@@ -128,7 +128,7 @@ def test_synthetic_face_of_a_test_subject_by_its_source(folder):
 
 
 def test_synthetic_face_of_a_test_subject_by_name(folder):
-    change(folder, source_subject={2: "p2"})
+    change(folder, subject={2: "p2"})
     assert only(verify_folder(folder), "sad/p1_1.png", "p2", "test split")
 
 

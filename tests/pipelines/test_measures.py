@@ -79,12 +79,17 @@ def test_grey_pictures_are_no_faces(held):
 
 
 def test_movement_is_the_share_of_the_real_difference():
-    directions = {("a", "c"): np.array([1.0, 2.0, 0.0]), ("b", "c"): np.array([0.0, 0.0, 4.0])}
-    deltas = np.array([[0.5, 1.0, 0.0], [0.5, 1.0, 7.0], [0.0, 0.0, 8.0], [np.nan] * 3, [9.0, 9.0, 9.0]])
+    def scores(*first):
+        """Of all but "_neutral", which is no movement, the first three; the rest stay."""
+        return np.array([5.0, *first, *np.zeros(48)])
+
+    directions = {("a", "c"): scores(1, 2, 0), ("b", "c"): scores(0, 0, 4)}
+    moved = [scores(0.5, 1, 0), scores(0.5, 1, 7), scores(0, 0, 8), np.full(52, np.nan), scores(9, 9, 9)]
+    deltas = np.array(moved)
     found = movement(deltas, np.array(["a", "a", "b", "b", "unknown"]), "c", directions)
     assert found["movement"] == pytest.approx((0.5 + 0.5 + 2) / 3)
-    expected = np.corrcoef([0.5, 1.0, 3.5], [1, 2, 0])[0, 1]
-    assert found["correlation"] == pytest.approx((2 * expected + 1) / 3)
+    a, b = (np.corrcoef(d, m)[0, 1] for d, m in ((scores(1, 2, 0), scores(0.5, 1, 3.5)), (scores(0, 0, 4), moved[2])))
+    assert found["correlation"] == pytest.approx((2 * a + b) / 3)
     assert movement(deltas[3:4], np.array(["a"]), "c", directions) == {"movement": None, "correlation": None}
 
 

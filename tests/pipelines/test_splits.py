@@ -83,7 +83,7 @@ def test_faces_of_unknown_people_are_not_one_person(unknown):
 def test_no_group_crosses_and_every_real_face_is_tested_once(rows, count, seed):
     faces = make_faces([row[0] for row in rows], [row[2] for row in rows], synthetic=[row[3] for row in rows])
     groups = groups_of(faces, np.array([row[1] for row in rows]))
-    real = np.flatnonzero([not row[3] for row in rows])
+    real = np.flatnonzero(faces.originals())
     assume(len(np.unique(groups[real])) >= count)
     assume(np.bincount(faces.label_indices()[real]).max() >= count)
     folds = list(make_folds(faces, groups, count, seed))

@@ -8,10 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.expressions import BASIC, COMPOUND
+from augment.expressions import BASIC, COMPOUND, SEVEN
 from augment.faces import EYES, PHILTRUM
 from augment.simulation.scenes import (
-    DEFAULT_EXPRESSIONS,
     SceneSettings,
     describe,
     draw_place,
@@ -51,7 +50,7 @@ def test_labels_stay_balanced_within_one_as_rows_are_added():
     drawn = SceneSettings(per_subject=4)
     labels = [label_of(drawn, row) for row in range(60)]
     for stop in range(1, 28 + 1):  # within the first block of as many people as there are expressions
-        counts = [Counter(labels[:stop])[name] for name in DEFAULT_EXPRESSIONS]
+        counts = [Counter(labels[:stop])[name] for name in SEVEN]
         assert max(counts) - min(counts) <= 1
 
 

@@ -1,0 +1,36 @@
+"""How commands read the labels of a dataset, as their user meets it."""
+
+import numpy as np
+import pytest
+
+from augment.pictures import encode_png, write_bytes
+from tests.pipelines.command_line import mistake, run
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """A folder whose classes are RAF-DB's numbers."""
+    generator = np.random.default_rng(0)
+    for number in range(1, 8):
+        picture = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        write_bytes(tmp_path / "faces" / str(number) / "a.png", encode_png(picture))
+    return tmp_path / "faces"
+
+
+def test_the_numbers_of_a_published_dataset_are_known_by_its_name(capsys, numbered):
+    code, said, _ = run(capsys, "audit", numbered, "--labels", "raf-db")
+    assert code == 0
+    assert "1 '1' read as surprise" in said
+    assert "1 '7' read as neutral" in said
+
+
+def test_numbers_alone_could_be_any_datasets(capsys, numbered):
+    said = mistake(capsys, "audit", numbered)
+    assert 'unknown expression "1"' in said
+    assert "name that: --labels FER2013 or AffectNet-8 or RAF-DB or CK+" in said
+    assert "RAF-DB" in mistake(capsys, "audit", numbered, "--labels", "rafdb")
+
+
+def test_a_name_of_ones_own_goes_before_the_datasets(capsys, numbered):
+    _, said, _ = run(capsys, "audit", numbered, "--labels", "RAF-DB", "7=calm")
+    assert "1 '7' read as calm" in said
