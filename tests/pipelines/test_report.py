@@ -22,7 +22,7 @@ from pipelines.gain import run_gain, trial_table
 from pipelines.report import write_report
 from pipelines.trials import GainSettings
 
-EVIL = "<b>&\"'"
+EVIL = "&lt;b&gt;&amp;'"
 """A class whose name would be markup if it were not escaped."""
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 SETTINGS = GainSettings(

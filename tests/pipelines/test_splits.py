@@ -115,7 +115,7 @@ def test_the_published_split_keeps_its_training_faces_and_loses_test_faces_that_
     splits = splits[: len(rows)]
     faces = make_faces([row[0] for row in rows], splits=splits, synthetic=[row[3] for row in rows])
     groups = groups_of(faces, np.array([row[1] for row in rows]))
-    real = [i for i, row in enumerate(rows) if not row[3]]
+    real = np.flatnonzero(faces.originals()).tolist()
     train = [i for i in real if splits[i] == "train"]
     test = [i for i in real if splits[i] == "test" and groups[i] not in set(groups[train])]
     assume(test and train)
