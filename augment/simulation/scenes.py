@@ -160,24 +160,24 @@ def draw_scene(
     label = label_of(settings, row)
     seed = int(row_seeds(settings.seed, np.array([row]))[0])
     generator = torch.Generator().manual_seed(seed)
-    person = _generator(settings.seed, "person", subject)
-    chance = _uniform(person)
+    person = Draw(_generator(settings.seed, "person", subject))
+    chance = person.uniform()
     holds_still = chance < settings.still
     in_session = holds_still or chance < settings.session
     # The head is held where the person tends to hold it, half of the variance, and somewhere around it.
-    usual = [_normal(person) for _ in range(3)]
+    usual = [person.normal() for _ in range(3)]
     mannerisms = draw_mannerisms(_generator(settings.seed, "mannerisms", subject), settings.spread)
     expression = (source or Prototypes(settings.intensity)).draw(label, generator, settings.spread, mannerisms)
 
     # Someone who holds still does so as for the person's first picture.
     held = _generator(settings.seed, "held", subject) if holds_still else generator
     posed = label_of(settings, subject * settings.per_subject) if holds_still else label
-    pose = surroundings.draw_pose(posed, Draw(held)) if surroundings else _pose(settings, posed, usual, held)
+    pose = surroundings.draw_pose(posed, Draw(held)) if surroundings else _pose(settings, posed, usual, Draw(held))
     shot = _generator(settings.seed, "session", subject) if in_session else generator
     near, far = settings.distance
-    distance = near * (far / near) ** _uniform(shot)
+    distance = near * (far / near) ** Draw(shot).uniform()
     place = surroundings.draw_place(shot, settings) if surroundings else draw_place(shot, settings)
-    targets = _targets(settings.jitter, held)
+    targets = _targets(settings.jitter, Draw(held))
     return Scene(row, seed, subject, label, expression, pose, round(distance, 2), targets, place)
 
 
@@ -214,41 +214,41 @@ def draw_place(generator: torch.Generator, settings: SceneSettings, steepness: f
         steepness: how much lighter the right side of faces is than the left, in [-1, 1] from a bare lamp on the left
             to one on the right; by default any.
     """
-    spread = settings.spread
-    side = 1.0 if _uniform(generator) < 0.5 else -1.0
+    spread, draw = settings.spread, Draw(generator)
+    side = 1.0 if draw.uniform() < 0.5 else -1.0
     # A key light from the front half, mostly above the eyes; the contrast goes from an overcast sky to a bare bulb.
-    azimuth = side * _within(generator, 10.0, 10.0 + 65.0 * min(spread, 1.2))
-    elevation = _within(generator, -5.0 * spread, 25.0 + 30.0 * min(spread, 1.5))
-    contrast = _within(generator, 0.15, 0.15 + 0.55 * min(spread, 1.4))
+    azimuth = side * draw.uniform(10.0, 10.0 + 65.0 * min(spread, 1.2))
+    elevation = draw.uniform(-5.0 * spread, 25.0 + 30.0 * min(spread, 1.5))
+    contrast = draw.uniform(0.15, 0.15 + 0.55 * min(spread, 1.4))
     if steepness is not None:
         side = math.copysign(1.0, steepness)
-        azimuth = 75.0 * steepness + 6.0 * _normal(generator)
+        azimuth = 75.0 * steepness + 6.0 * draw.normal()
         contrast = 0.15 + (contrast - 0.15) * (0.3 + 0.7 * abs(steepness))
-    warmth = _normal(generator) * 0.12 * spread
+    warmth = draw.normal() * 0.12 * spread
     key = _tint(contrast * 1.15, warmth)
-    fill = _tint((1 - contrast) * _within(generator, 0.05, 0.35), -0.5 * warmth)
-    rim = _tint(_within(generator, 0.0, 0.5) if _uniform(generator) < 0.3 else 0.0, _normal(generator) * 0.1 * spread)
+    fill = _tint((1 - contrast) * draw.uniform(0.05, 0.35), -0.5 * warmth)
+    rim = _tint(draw.uniform(0.0, 0.5) if draw.uniform() < 0.3 else 0.0, draw.normal() * 0.1 * spread)
     lamps = (
         (*_direction(azimuth, elevation), *key),
-        (*_direction(-azimuth - side * _within(generator, 0, 30), _within(generator, -10, 30)), *fill),
-        (*_direction(side * _within(generator, 110, 160), _within(generator, 0, 40)), *rim),
+        (*_direction(-azimuth - side * draw.uniform(0, 30), draw.uniform(-10, 30)), *fill),
+        (*_direction(side * draw.uniform(110, 160), draw.uniform(0, 40)), *rim),
     )
     room = 1 - contrast
-    above = _tint(room * _within(generator, 0.15, 0.45), -0.6 * warmth)
-    below = _tint(room * _within(generator, 0.02, 0.2), _normal(generator) * 0.1 * spread)
-    sources = ((*_direction(_normal(generator) * 40, 75.0), *above), (*_direction(0.0, -80.0), *below))
+    above = _tint(room * draw.uniform(0.15, 0.45), -0.6 * warmth)
+    below = _tint(room * draw.uniform(0.02, 0.2), draw.normal() * 0.1 * spread)
+    sources = ((*_direction(draw.normal() * 40, 75.0), *above), (*_direction(0.0, -80.0), *below))
     camera = {
-        "exposure": _normal(generator) * 0.3 * spread,
-        "warmth": _normal(generator) * 0.06 * spread,
-        "blur": abs(_normal(generator)) * 0.004 * spread,
-        "noise": abs(_normal(generator)) * 0.012 * spread,
-        "vignette": _within(generator, 0.0, 0.3) * min(spread, 2.0),
-        "jpeg": round(_within(generator, 95.0 - 40.0 * min(spread, 2.0), 98.0)),
-        "grey": float(_uniform(generator) < settings.grey),
+        "exposure": draw.normal() * 0.3 * spread,
+        "warmth": draw.normal() * 0.06 * spread,
+        "blur": abs(draw.normal()) * 0.004 * spread,
+        "noise": abs(draw.normal()) * 0.012 * spread,
+        "vignette": draw.uniform(0.0, 0.3) * min(spread, 2.0),
+        "jpeg": round(draw.uniform(95.0 - 40.0 * min(spread, 2.0), 98.0)),
+        "grey": float(draw.uniform() < settings.grey),
     }
     background = int(torch.randint(2**62, (), generator=generator))
     # Found photographs have harder light and more contrast than a studio's: nine in ten from 0.8 to 2.1 times as much.
-    camera["contrast"] = math.exp(0.25 + 0.3 * _normal(generator) * min(spread, 2.0))
+    camera["contrast"] = math.exp(0.25 + 0.3 * draw.normal() * min(spread, 2.0))
     return Place(background, lamps, sources, _tint(room * 0.65, 0.3 * warmth), camera)
 
 
@@ -261,13 +261,11 @@ def describe(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _pose(
-    settings: SceneSettings, label: str, usual: Sequence[float], generator: torch.Generator
-) -> tuple[float, float, float]:
+def _pose(settings: SceneSettings, label: str, usual: Sequence[float], draw: Draw) -> tuple[float, float, float]:
     """Yaw, pitch and roll, degrees."""
     down, aside = _TENDENCY.get(label, (0.0, 0.0))
-    side = 1.0 if _uniform(generator) < 0.5 else -1.0
-    drawn = [math.sqrt(0.5) * (mean + _normal(generator)) for mean in usual]
+    side = 1.0 if draw.uniform() < 0.5 else -1.0
+    drawn = [math.sqrt(0.5) * (mean + draw.normal()) for mean in usual]
     spread = min(settings.spread, 1.0)
     angles = (
         (0.38 * settings.yaw * drawn[0] + spread * side * aside, settings.yaw),
@@ -278,11 +276,11 @@ def _pose(
     return yaw, pitch, roll
 
 
-def _targets(jitter: float, generator: torch.Generator) -> tuple[tuple[float, float], ...]:
+def _targets(jitter: float, draw: Draw) -> tuple[tuple[float, float], ...]:
     """Where alignment puts eyes and philtrum, shares of the side, as exactly as it does on photographs."""
     # On photographs of the same person the anchors of MediaPipe's mesh move by about one hundredth of the side.
-    angle, grow = math.radians(1.2 * jitter * _normal(generator)), 1 + 0.02 * jitter * _normal(generator)
-    move = [0.008 * jitter * _normal(generator) for _ in range(2)]
+    angle, grow = math.radians(1.2 * jitter * draw.normal()), 1 + 0.02 * jitter * draw.normal()
+    move = [0.008 * jitter * draw.normal() for _ in range(2)]
     cos, sin = grow * math.cos(angle), grow * math.sin(angle)
     return tuple(
         (
@@ -295,18 +293,6 @@ def _targets(jitter: float, generator: torch.Generator) -> tuple[tuple[float, fl
 
 def _generator(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_from("simulation", *parts))
-
-
-def _uniform(generator: torch.Generator) -> float:
-    return float(torch.rand((), generator=generator))
-
-
-def _normal(generator: torch.Generator) -> float:
-    return float(torch.randn((), generator=generator))
-
-
-def _within(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * _uniform(generator)
 
 
 def _direction(azimuth: float, elevation: float) -> tuple[float, float, float]:
