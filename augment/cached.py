@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,18 +174,24 @@ class _Work:
         return rows
 
     def sources(self) -> Iterator[tuple[str, str]]:
-        """Numbers and hashes of some samples, evenly spaced."""
+        """Numbers and hashes of some samples, evenly spaced; and one of the sizes of all files, where they are told."""
         count = len(self.dataset)
         for index in sorted({round(place) for place in np.linspace(0, count - 1, min(CHECKED, count))}):
             picture, label = _sample(self.dataset, index)
             yield str(index), hashlib.sha256(np.asarray(picture).tobytes() + str(label).encode()).hexdigest()
+        with suppress(OSError, TypeError):
+            sizes = [Path(entry[0]).stat().st_size for entry in getattr(self.dataset, "samples", [])]
+            yield "sizes", hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
 
     def check_sources(self, run: dict[str, Any]) -> None:
         """Raise EmoaugError if the dataset's pictures are not those that the copies were made from."""
+        before = run.get("sources", {})
         for index, digest in self.sources():
-            if run.get("sources", {}).get(index) != digest:
+            # Folders from before sizes were looked at go on.
+            if before.get(index, digest if index == "sizes" else None) != digest:
+                which = "some file" if index == "sizes" else f"sample {index}"
                 raise EmoaugError(
-                    f"sample {index} of the dataset is not the one that {self.folder} was made from; "
+                    f"{which} of the dataset is not the one that {self.folder} was made from; "
                     "give another folder, or remove this one to begin anew"
                 )
 

@@ -273,6 +273,12 @@ def trained_people(config: Mapping[str, Any]) -> set[str]:
     return found
 
 
+def never_shown(config: Mapping[str, Any]) -> frozenset[str]:
+    """Classes that no training face of a checkpoint showed, by its `config.json`: it cannot make them."""
+    classes = config["extra"].get("training_data", {}).get("classes", {})
+    return frozenset(name for name, count in classes.items() if not count)
+
+
 def written_by(config: Mapping[str, Any]) -> str:
     """Which version of emoaug a `config.json` says that it was written by, in words."""
     return f"written by emoaug {config.get('emoaug', 'of an unknown version')}, this is {__version__}"

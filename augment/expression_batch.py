@@ -116,6 +116,8 @@ class ExpressionBatch(ExpressionTransform):
             raise EmoaugError(f"ExpressionBatch takes pictures (B, 1 or 3, H, W), not {got}; collate them first")
         if pictures.dtype != torch.uint8 and not pictures.is_floating_point():
             raise EmoaugError(f"pictures are {pictures.dtype}; give uint8, or floats in [0, 1]")
+        if self.normalized is not None and max(map(len, self.normalized)) > pictures.shape[1]:
+            raise EmoaugError("pictures are grey, and normalized has a number for each of three channels; give one")
         if pictures.dtype == torch.uint8 and self.normalized is not None:
             raise EmoaugError("pictures are uint8, which Normalize cannot have made; leave normalized=... out")
         whole = isinstance(labels, Tensor) and not labels.is_floating_point() and labels.dtype != torch.bool

@@ -248,6 +248,13 @@ def known_as(name: str, vocabulary: Sequence[str]) -> str | None:
         return None
 
 
+def called_as(names: Sequence[str], vocabulary: Sequence[str]) -> tuple[str, ...]:
+    """Expressions as a vocabulary calls them: each that it has a synonym of by that one, the others as they are."""
+    others = [word for word in vocabulary if word not in names]
+    known = {known_as(word, names): word for word in others}
+    return tuple(name if name in vocabulary else known.get(name, name) for name in names)
+
+
 def resolve_labels(
     names: Sequence[str], mapping: Mapping[str, str] | None = None, vocabulary: Sequence[str] | None = None
 ) -> tuple[list[str], tuple[str, ...], tuple[str, ...]]:

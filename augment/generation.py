@@ -55,6 +55,10 @@ SHARD = 4
 """Chunks of a task on another machine, unless `batch_size` says how many faces are in work at one time."""
 
 
+SOURCES_CHECKED = 64
+"""Sources that are compared with what they were when a folder was begun."""
+
+
 @dataclass(frozen=True)
 class GenerateSettings:
     """How a plan is carried out; batch size and threads cannot be seen in the files."""
@@ -140,13 +144,13 @@ def generate(
         # Likewise.
         **({} if size == translator.size else {"size": size}),
     }
-    finished = _finished(out, identity, plan)
+    finished = _finished(out, identity, plan, faces)
     if finished is not None:
         clear_up(out, RECORD)
         return finished
     with locked(out) as hold:
         # Asked again, because another process may have begun or finished between the first look and the lock.
-        finished = _finished(out, identity, plan)
+        finished = _finished(out, identity, plan, faces)
         if finished is not None:
             return finished
         run: dict[str, Any] = {
@@ -155,6 +159,7 @@ def generate(
             "settings": asdict(settings) | {"device": device, "precision": precision, "size": size},
             "provenance": provenance | {"data": str(faces.root.resolve())},
             "plan": plan_summary(plan),
+            "sources": _some_hashes(faces, plan),
             "condition_names": list(translator.condition_names),
             "vocabulary": list(faces.vocabulary),
             "versions": _versions(),
@@ -306,7 +311,16 @@ def _size(faces: FaceTable, translator: Translator, plan: pd.DataFrame, out: Pat
     return max(own, min([*sides, LARGEST_DETAIL]) if sides else 0)
 
 
-def _finished(out: Path, identity: dict[str, Any], plan: pd.DataFrame) -> GenerateSummary | None:
+def _some_hashes(faces: FaceTable, plan: pd.DataFrame) -> dict[str, str]:
+    """Hashes of some sources, by their names, evenly spaced; of those that are there."""
+    sources, hashes = np.unique(plan["source_index"]), dict[str, str]()
+    for index in sources[:: math.ceil(len(sources) / SOURCES_CHECKED) or 1].tolist():
+        with suppress(OSError):
+            hashes[str(faces.table["file_name"].iat[index])] = faces.sha256(index)
+    return hashes
+
+
+def _finished(out: Path, identity: dict[str, Any], plan: pd.DataFrame, faces: FaceTable) -> GenerateSummary | None:
     """The summary of a folder in which this very run is finished; None if there is work to do."""
 
     def summary(result: dict[str, Any]) -> GenerateSummary:
@@ -321,7 +335,12 @@ def _finished(out: Path, identity: dict[str, Any], plan: pd.DataFrame) -> Genera
         before = before.get("classes") if isinstance(before, dict) else None
         told = "" if before == counts else f"Asked for were {_in_words(before)}, and now {_in_words(counts)}. "
     mend = f"{told}A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
-    return finished_result(out, KIND, identity, summary, mend)
+    found = finished_result(out, KIND, identity, summary, mend)
+    before = {} if run is None else run.get("sources", {})
+    changed = [name for name, digest in _some_hashes(faces, plan).items() if before.get(name, digest) != digest]
+    if changed:
+        raise EmoaugError(f"{faces.root / changed[0]} has changed since {out} was begun from it. {BEGIN_ANEW}")
+    return found
 
 
 def _in_words(counts: Any) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from augment.expressions import check_class_name
-from augment.folders import COLUMNS, FaceTable, check_outside, write_metadata
+from augment.folders import COLUMNS, HELD_OUT_SPLITS, FaceTable, check_outside, write_metadata
 from augment.generation_record import Outcomes
 from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes
 from augment.plans import plan_summary
@@ -201,14 +201,17 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[Real
     other = made.made & ((height != size) | (width != size))
     scaled, squeezed = int(other.sum()), int((other & (height != width)).sum())
     other_size = sum(face.size != (size, size) for face in real if not face.rejected)
-    left = np.setdiff1d(np.arange(len(faces)), plan["source_index"])
-    synthetic = int(faces.table["is_synthetic"].iloc[left].sum())
+    unused = np.ones(len(faces), dtype=bool)
+    unused[plan["source_index"]] = False
+    synthetic = int((unused & ~faces.originals()).sum())
+    held_out = int(faces.table["split"].isin(HELD_OUT_SPLITS).sum()) if real else 0
     unlabelled = int(faces.table["label"].isna().sum())
     notes = {
         f"{scaled:,} faces were made from sources scaled to {size}x{size} pixels": scaled,
         f"{squeezed:,} of these sources are not square and were squeezed; emoaug align crops faces": squeezed,
         f"{other_size:,} real faces are not {size}x{size} pixels and were taken over as they are": other_size,
         f"{repeats:,} faces repeat another one, because the sources ran out; {others} would make them differ": repeats,
+        f"{held_out:,} faces of the splits val and test were not taken over, lest they be trained on": held_out,
         f"{synthetic:,} synthetic faces of the source folder were not taken over": synthetic,
         f"{unlabelled:,} unlabelled faces of the source folder were not taken over": unlabelled,
         f"{len(faces.rejected):,} files of the source folder could not be used when it was read": len(faces.rejected),

@@ -29,6 +29,7 @@ def check_initial(initial: Path, settings: Any, condition_names: Sequence[str]) 
         condition_names: what is to be learnt.
     """
     other = load_translator(initial)
+    other.speak(condition_names)
     begin_with(type(other)(tuple(condition_names), settings), other)
 
 
@@ -41,6 +42,7 @@ def suits(initial: Path, settings: Any, condition_names: Sequence[str]) -> bool:
         condition_names: what is to be learnt.
     """
     other = load_translator(initial)
+    other.speak(condition_names)
     kind = type(other)
     if _shapes(kind(other.condition_names, settings)) != _shapes(other):
         return False
@@ -61,9 +63,9 @@ def _shapes(translator: Translator) -> dict[str, torch.Size]:
 def begin_with(translator: Translator, other: Translator) -> float:
     """Copy the weights of a trained translator into a new one of the same system.
 
-    Weights that belong to one expression go to the expression of the same name; those of expressions that the other
-    does not know stay as they are, and so do weights whose shape follows from another size of the faces. Where widths
-    follow from the number of expressions, the channels that both have are copied.
+    Weights that belong to one expression go to the expression of the same name (see `Translator.speak`); those of
+    expressions that the other does not know stay as they are, and so do weights whose shape follows from another size
+    of the faces. Where widths follow from the number of expressions, the channels that both have are copied.
 
     Args:
         translator: the new one; changed in place.

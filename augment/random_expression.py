@@ -116,7 +116,8 @@ class RandomExpression(ExpressionTransform):
             return sample
         for i, picture in zip(pictures, made, strict=True):
             entries[i] = picture
-        entries[place] = self._relabelled(entries[place], int(change.labels))
+        if int(change.labels) != self._number(entries[place]):
+            entries[place] = self._relabelled(entries[place], int(change.labels))
         return tree_unflatten(entries, structure)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:

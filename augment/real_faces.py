@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from augment.folders import FaceTable
+from augment.folders import HELD_OUT_SPLITS, FaceTable
 from augment.pictures import encode_png, others_read_alike, write_bytes
 from emoaug import EmoaugError
 
@@ -38,9 +38,10 @@ class RealFace:
 
 
 def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, taken: Iterable[str]) -> list[RealFace]:
-    """Bring the real faces that have a label into the folder, in the order of the table.
+    """Bring the faces that count as given (`FaceTable.originals`) and have a label into the folder, in their order.
 
-    Those that cannot be decoded are left out. Files that others would read otherwise than they are read here (on their
+    Those of the splits val and test stay where they are: whoever reads class folders would train on them. Those that
+    cannot be decoded are left out. Files that others would read otherwise than they are read here (on their
     side, transparent, of 16 bits, GIF; see `others_read_alike`) are written anew, as PNG.
 
     Args:
@@ -52,8 +53,9 @@ def add_real_faces(faces: FaceTable, out: Path, how: IncludeReal, threads: int, 
     """
     if how == "no":
         return []
-    labelled = faces.table["label"].notna() & ~faces.table["is_synthetic"]
-    indices = np.flatnonzero(labelled.to_numpy(dtype=bool)).tolist()
+    table = faces.table
+    wanted = table["label"].notna() & ~table["split"].isin(HELD_OUT_SPLITS) & faces.originals()
+    indices = np.flatnonzero(wanted.to_numpy(dtype=bool)).tolist()
     with ThreadPoolExecutor(threads) as pool:
         as_it_is = list(pool.map(lambda i: "pixels" not in faces.table and others_read_alike(faces.path(i)), indices))
         names = _real_names(faces, indices, as_it_is, taken)

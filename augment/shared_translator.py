@@ -13,6 +13,7 @@ from augment.checkpoints import (
     checkpoint_folder,
     load_translator,
     named_conditions,
+    never_shown,
     read_config,
     settings_from,
     weights_sha256,
@@ -50,6 +51,7 @@ class SharedTranslator:
             self.name, self.size, self.abilities = system.name, system.size, system.info.abilities
             self.keeps_detail = system.keeps_detail
             self.condition_names, self._named = system.condition_names, dict(system.named_conditions)
+            self._never_shown = frozenset[str]()
             if system.training or any(p.requires_grad for p in system.parameters()):
                 system = copy.deepcopy(system).eval().requires_grad_(False)
             self._given[_device_of(system)] = system
@@ -65,6 +67,7 @@ class SharedTranslator:
         self.name, self.size, self.abilities = kind.name, int(settings.size), kind.info.abilities
         self.keeps_detail = retouches(settings)
         self.condition_names, self._named = tuple(config["condition_names"]), dict(named_conditions(config))
+        self._never_shown = never_shown(config)
         self._sha256: str = config["weights_sha256"]
 
     def on(self, device: torch.device) -> Translator:
@@ -91,13 +94,14 @@ class SharedTranslator:
         return weights_sha256(next(iter(self._given.values()))) if self._path is None else self._sha256
 
     def expressions(self) -> tuple[tuple[str, ...], Tensor]:
-        """The expressions that the system knows by name, and what to ask it for: (E, K) float32 in [0, 1].
+        """The expressions that the system learnt and knows by name, and what to ask it for: (E, K) float32 in [0, 1].
 
         Raises:
             EmoaugError: its conditions are measured, and it was trained without labels.
         """
         if not are_intensities(self.condition_names):
-            return self.condition_names, torch.eye(len(self.condition_names))
+            learnt = [place for place, name in enumerate(self.condition_names) if name not in self._never_shown]
+            return tuple(self.condition_names[place] for place in learnt), torch.eye(len(self.condition_names))[learnt]
         if not self._named:
             raise EmoaugError(
                 f"this {self.name} was trained on what was measured on unlabelled faces and knows no expression by "

@@ -108,6 +108,7 @@ def train(
         translator = kind(lesson.names, system_settings)
         if initial is not None:
             teacher = load_translator(initial)
+            teacher.speak(lesson.names)
             begin_with(translator, teacher)
             translator.remember(teacher)
         return translator, data

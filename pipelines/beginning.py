@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.checkpoints import DEFAULT, read_config, trained_people
+from augment.expressions import called_as
 from augment.initial import suits
 from emoaug import few
 
@@ -30,7 +31,7 @@ def package_weights(
         to be said.
     """
     known = read_config(DEFAULT)
-    shared = [name for name in known["condition_names"] if name in names]
+    shared = [name for name in called_as(known["condition_names"], names) if name in names]
     if system != known["system"] or len(shared) < 2 or not suits(Path(DEFAULT), settings, names):
         return None, ""
     if seen := trained_people(known) & set(held_out):

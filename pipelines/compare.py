@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from augment.checkpoints import load_translator, read_config, trained_people
 from augment.devices import choose_device, make_fabric
@@ -30,7 +32,7 @@ from pipelines.beginning import NOTHING
 from pipelines.beside import faces_beside
 from pipelines.measures import HeldOutFaces, Witnesses, changed_by, directions_of, measure_change, measure_real
 from pipelines.recipes import suited_settings
-from pipelines.splits import Fold, groups_of, hold_out, published_split
+from pipelines.splits import Fold, groups_of, hold_out, published_split, same_expressions
 from pipelines.systems import pictures_per_second
 
 KIND = "system comparison"
@@ -118,12 +120,18 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
         data: an aligned dataset.
         out: folder for the runs and the figures; new, empty, or of the same comparison, perhaps of other systems.
         settings: what to compare.
-        other: another aligned dataset; all its faces test, and all people of `data` are trained on.
+        other: another aligned dataset; all its faces test that show what `data` shows, and all people of `data` are
+            trained on.
 
     Raises:
         EmoaugError: data, settings or folder do not fit, or no system could be trained.
     """
-    sides = split_sides(drop_unreadable(data), settings, None if other is None else drop_unreadable(other))
+    data = drop_unreadable(data)
+    if other is not None:
+        other, notes = same_expressions(drop_unreadable(other), data)
+        for note in notes:
+            tqdm.write(note, file=sys.stderr)
+    sides = split_sides(data, settings, other)
     if len(present := sorted(set(sides.train.table.label))) < 2:
         raise EmoaugError(
             f"{data.root}: the faces to train on show {', '.join(present)} alone; two expressions are needed"

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from augment.action_units import PROTOTYPES
 from augment.checkpoints import read_config, trained_people
 from augment.devices import choose_device, one_thread
+from augment.expressions import known_as
 from augment.folders import FaceTable, read_faces
 from augment.initial import check_initial
 from augment.pictures import write_bytes, write_text
@@ -58,8 +59,8 @@ def possible_arms(settings: GainSettings, data: GainData, folds: Sequence[Fold])
         arms.remove(GEOMETRY)
         notes.append("The faces have no blendshapes, so the arm geometry is left out; emoaug align measures them.")
     if settings.arms == DEFAULT_ARMS:
-        known = set(PROTOTYPES) & set(read_config(settings.weights)["condition_names"])
-        unknown = [name for name in data.faces.vocabulary if name not in known]
+        known = tuple(PROTOTYPES), tuple(read_config(settings.weights)["condition_names"])
+        unknown = [name for name in data.faces.vocabulary if not all(known_as(name, names) for names in known)]
         seen = _seen(settings.weights, data, folds)
         reason = f"it does not know how {', '.join(unknown)} looks" if unknown else ""
         reason = reason or (f"its weights were trained on {few(seen)}, who test" if seen else "")

@@ -13,7 +13,16 @@ from augment.faces import FaceMeasures, read_measures
 from augment.folders import FaceTable, drop_unreadable, load_faces
 from emoaug import EmoaugError
 from pipelines.recipes import are_aligned
-from pipelines.splits import Fold, groups_of, limit_labels, make_folds, other_dataset, published_split, real_rows
+from pipelines.splits import (
+    Fold,
+    groups_of,
+    limit_labels,
+    make_folds,
+    other_dataset,
+    published_split,
+    real_rows,
+    same_expressions,
+)
 from pipelines.trials import GainSettings, Labels
 
 
@@ -67,7 +76,7 @@ class GainData:
         tested = faces
         notes: tuple[str, ...] = ()
         if test is not None:
-            tested, notes = _same_expressions(drop_unreadable(test), faces)
+            tested, notes = same_expressions(drop_unreadable(test), faces)
         tested_pixels = pixels if tested is faces else load_faces(tested, pixels.shape[-1])
         tables, arrays = ([faces], [pixels]) if tested is faces else ([faces, tested], [pixels, tested_pixels])
         pictures = (np.ascontiguousarray(p.transpose(1, 2, 0)) for array in arrays for p in array)
@@ -138,20 +147,3 @@ class GainData:
 
 def _blendshapes(measures: FaceMeasures | None) -> np.ndarray | None:
     return None if measures is None or not np.isfinite(measures.blendshapes).any() else measures.blendshapes
-
-
-def _same_expressions(test: FaceTable, faces: FaceTable) -> tuple[FaceTable, tuple[str, ...]]:
-    """The faces of a dataset whose expressions the other one shows, under its vocabulary; what was left out."""
-    present = set(faces.table.label)
-    known = test.table.label.isin(present)
-    if not known.any():
-        raise EmoaugError(
-            f"{test.root} shows {', '.join(sorted(set(test.table.label)))}, {faces.root} {', '.join(sorted(present))}: "
-            "nothing to test; map its labels with --test-labels OLD=NEW"
-        )
-    notes: tuple[str, ...] = ()
-    if not known.all():
-        lost: pd.Series = test.table.label[~known].value_counts()
-        counts = ", ".join(f"{count:,} {name}" for name, count in lost.items())
-        notes = (f"Of {test.root} are left out, because the training faces do not show them: {counts}.",)
-    return replace(test.select(known.to_numpy(bool)), vocabulary=faces.vocabulary), notes

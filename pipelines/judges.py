@@ -140,10 +140,9 @@ def judge_folder(
         scoring: what else is measured.
     """
     size = MadeFaces(folder).size()
-    usable = real.table["label"].notna() & ~real.table["is_synthetic"]
-    known = drop_unreadable(real.select(real.for_training() & usable.to_numpy(dtype=bool)))
+    known = drop_unreadable(real.select(real.for_training() & real.table["label"].notna().to_numpy(dtype=bool)))
     if not len(known):
-        raise EmoaugError(f"{real.root}: no real, labelled face to compare with, outside the splits val and test")
+        raise EmoaugError(f"{real.root}: no labelled face to compare with, outside the splits val and test")
     jury = train_jury(known, load_faces(known, size), judges or beside(folder), settings)
     return score_folder(folder, known, jury, scoring)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -195,3 +195,20 @@ def _grouped_parts(
         # It warns of classes with fewer members than parts: these cannot be alike, and need not be.
         warnings.simplefilter("ignore", UserWarning)
         return list(splitter.split(labels, labels, groups))
+
+
+def same_expressions(test: FaceTable, faces: FaceTable) -> tuple[FaceTable, tuple[str, ...]]:
+    """The faces of a dataset whose expressions the other one shows, under its vocabulary; what was left out."""
+    present = set(faces.table.label)
+    known = test.table.label.isin(present)
+    if not known.any():
+        raise EmoaugError(
+            f"{test.root} shows {', '.join(sorted(set(test.table.label)))}, {faces.root} {', '.join(sorted(present))}: "
+            "nothing to test; map its labels with --test-labels OLD=NEW"
+        )
+    notes: tuple[str, ...] = ()
+    if not known.all():
+        lost: pd.Series = test.table.label[~known].value_counts()
+        counts = ", ".join(f"{count:,} {name}" for name, count in lost.items())
+        notes = (f"Of {test.root} are left out, because the training faces do not show them: {counts}.",)
+    return replace(test.select(known.to_numpy(bool)), vocabulary=faces.vocabulary), notes

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from augment.checkpoints import load_translator, read_config
+from augment.devices import seed_from
 from augment.exemplar_plans import suitable_plan
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.generation import GenerateSettings, generate
@@ -171,6 +172,7 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
 def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:
     """Change the expressions of the training faces with weights from elsewhere."""
     given, translator = wanted.given(data), load_translator(settings.weights)
+    translator.speak(data.faces.vocabulary)
     known = set(data.faces.table.label.to_numpy()[wanted.train]) & set(translator.condition_names)
     targets = tuple(name for name in data.faces.vocabulary if name in known)
     if not targets:
@@ -223,8 +225,10 @@ def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, se
     if settings.simulated_expressions == "measured":
         source = MeasuredExpressions.from_folder(chosen.root, chosen)
         labels = tuple(name for name in labels if name in source.labels)
+    # Not the people of `emoaug simulate --seed 0`, who may be those that test.
+    seed = seed_from("gain", wanted.seed)
     scenes = SceneSettings(
-        expressions=labels, intensity=settings.simulated_intensity, per_subject=len(labels), seed=wanted.seed
+        expressions=labels, intensity=settings.simulated_intensity, per_subject=len(labels), seed=seed
     )
     rendering = SimulateSettings(
         count=settings.simulated_per_class * len(labels),

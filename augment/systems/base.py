@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from augment.devices import upload
-from augment.expressions import known_as
+from augment.expressions import called_as, known_as
 from augment.intensities import are_intensities
 from augment.networks import scaled
 from emoaug import EmoaugError
@@ -201,6 +201,12 @@ class Translator(nn.Module):
     def recombine(self, identity_faces: Tensor, attribute_faces: Tensor) -> Tensor:
         """Give the people of one set of faces the look of another, both of one shape as `translate` takes it."""
         raise self._cannot("recombine")
+
+    def speak(self, vocabulary: Sequence[str]) -> None:
+        """Call expressions as a dataset does, where it has other words for them."""
+        self.condition_names = called_as(self.condition_names, vocabulary)
+        named = called_as(tuple(self.named_conditions), vocabulary)
+        self.named_conditions = dict(zip(named, self.named_conditions.values(), strict=True))
 
     def condition(self, names: list[str]) -> Tensor:
         """Conditions (N, K) for expression names or synonyms: one-hot, or what faces of it showed on average.

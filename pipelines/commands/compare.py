@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from augment.folders import check_outside
-from pipelines.commands.datasets import DatasetOptions, open_dataset
+from pipelines.commands.datasets import DatasetOptions, open_dataset, open_test
 from pipelines.compare import CompareSettings, run_comparison
 from pipelines.comparison_report import write_comparison
 
@@ -24,7 +24,10 @@ class Options:
     out: Path
     """Folder for runs, figures and sheets."""
     test: Path | None = None
-    """Another folder of aligned faces: all of its faces test, and everybody in --data is trained on."""
+    """Another folder of aligned faces: all of its faces test whose expressions --data shows, and everybody in --data
+    is trained on."""
+    test_labels: tuple[str, ...] = ()
+    """Renames expressions of that folder, OLD=NEW each: --test-labels afraid=fear."""
     settings: Annotated[CompareSettings, tyro.conf.arg(name="")] = field(default_factory=CompareSettings)
     reading: Annotated[DatasetOptions, tyro.conf.arg(name="")] = field(default_factory=DatasetOptions)
 
@@ -33,6 +36,6 @@ def run(options: Options) -> None:
     """Compare, write, print."""
     data = open_dataset(options.data, options.reading)
     check_outside(options.out, options.data, data)
-    other = None if options.test is None else open_dataset(options.test, DatasetOptions())
+    other = open_test(options.test, options.test_labels, options.reading.subject_pattern, data)
     found = run_comparison(data, options.out, options.settings, other)
     print(write_comparison(found, options.out, options.settings))

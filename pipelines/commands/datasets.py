@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from augment.expressions import LABEL_ORDERS, label_order
+from augment.expressions import CANONICAL, LABEL_ORDERS, known_as, label_order
 from augment.folders import FaceTable, drop_unreadable, read_faces
 from emoaug import EmoaugError, words
 
@@ -27,8 +29,44 @@ class DatasetOptions:
 
 def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) -> FaceTable:
     """Read a dataset, with or without its unlabelled pictures, and say what is worth saying about it."""
+    vocabulary = words(options.vocabulary) or None
+    faces = read_faces(path, _renames(options.labels, "--labels"), vocabulary, options.subject_pattern, unlabelled)
+    _say(faces)
+    return faces
+
+
+def open_test(
+    path: Path | None, labels: Sequence[str], subject_pattern: str | None, faces: FaceTable
+) -> FaceTable | None:
+    """Read the folder that `--test` names, if any, in the words of the dataset that is trained on.
+
+    Args:
+        path: the folder.
+        labels: `--test-labels`, as `DatasetOptions.labels`.
+        subject_pattern: see `DatasetOptions`.
+        faces: what is trained on.
+    """
+    if path is None:
+        if labels:
+            raise EmoaugError("--test-labels renames expressions of the folder that --test names; there is none")
+        return None
+    # Words of its own are known to no list.
+    own = {name: name for name in faces.vocabulary if name not in CANONICAL}
+    try:
+        test = read_faces(path, own | _renames(labels, "--test-labels"), None, subject_pattern)
+    except EmoaugError as error:
+        text = re.sub(", or add it with --vocabulary .*", ".", str(error)).replace(" --labels ", " --test-labels ")
+        raise EmoaugError(text) from None
+    idle = tuple(f"the renaming {name}={name} did nothing" for name in own)
+    _say(replace(test, notes=tuple(note for note in test.notes if not note.endswith(idle))))
+    called = {label: known_as(label, faces.vocabulary) or label for label in set(test.table.label)}
+    return replace(test, table=test.table.assign(label=test.table.label.map(called)))
+
+
+def _renames(labels: Sequence[str], option: str) -> dict[str, str]:
+    """Read OLD=NEW, or the name of a published dataset."""
     renames: dict[str, str] = {}
-    for text in words(options.labels):
+    for text in words(labels):
         old, equals, new = text.partition("=")
         if not equals and (order := label_order(text)):
             renames |= order.renames()
@@ -36,14 +74,16 @@ def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) 
             renames[old] = new
         else:
             raise EmoaugError(
-                f'--labels "{text}": write OLD=NEW, for example irritated=angry, '
+                f'{option} "{text}": write OLD=NEW, for example irritated=angry, '
                 f"or the name of a dataset: {', '.join(LABEL_ORDERS)}"
             )
-    faces = read_faces(path, renames, words(options.vocabulary) or None, options.subject_pattern, unlabelled)
+    return renames
+
+
+def _say(faces: FaceTable) -> None:
     for note in faces.notes:
         print(note)
     _say_rejected(faces.rejected)
-    return faces
 
 
 def readable(faces: FaceTable) -> FaceTable:

@@ -13,8 +13,7 @@ from augment.devices import choose_device, slow_precision
 from augment.engines import EngineSettings, open_engine
 from augment.folders import check_outside
 from augment.runs import read_run
-from emoaug import EmoaugError
-from pipelines.commands.datasets import DatasetOptions, open_dataset
+from pipelines.commands.datasets import DatasetOptions, open_dataset, open_test
 from pipelines.gain import KIND, run_gain
 from pipelines.report import write_report
 from pipelines.trials import GainSettings
@@ -42,12 +41,7 @@ def run(options: Options) -> None:
     """Run the trials and write the report."""
     faces = open_dataset(options.data, options.reading)
     check_outside(options.out, options.data, faces)
-    test = None
-    if options.test is not None:
-        pattern = options.reading.subject_pattern
-        test = open_dataset(options.test, DatasetOptions(labels=options.test_labels, subject_pattern=pattern))
-    elif options.test_labels:
-        raise EmoaugError("--test-labels renames expressions of the folder that --test names; there is none")
+    test = open_test(options.test, options.test_labels, options.reading.subject_pattern, faces)
     slow = slow_precision(options.settings.classifier.precision, choose_device(options.settings.training.device))
     if slow and options.engine.engine == "local":
         print(f"{slow} (--classifier.precision)", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from augment.checkpoints import is_finished, load_translator, read_config
+from augment.checkpoints import is_finished, load_translator, never_shown, read_config
 from augment.engines import EngineSettings, open_engine
 from augment.exemplar_plans import ExemplarSettings, suitable_plan
 from augment.faces import MEASURES_FILE
@@ -72,9 +72,9 @@ def run(options: Options) -> None:
         if not labelled.any():
             raise EmoaugError(f"{options.data}: no face has a label; take all as sources, with --sources all")
         faces = faces.select(labelled)
-    seen = config["extra"].get("training_data", {}).get("classes", {})
-    # A class that no training face showed is one that the system cannot make.
-    learned = tuple(name for name in translator.condition_names if seen.get(name, 1))
+    shown = [name not in never_shown(config) for name in translator.condition_names]
+    translator.speak(faces.vocabulary)
+    learned = tuple(name for name, known in zip(translator.condition_names, shown, strict=True) if known)
     beyond: list[str] = []
     if len(faces.vocabulary) > 1:
         # Weights from elsewhere may know more; --vocabulary asks for it.

@@ -197,6 +197,14 @@ def test_other_weights_and_other_pictures_are_refused(faces, tiny, tmp_path):
             CachedExpressions(faces, tiny, copies=copies, folder=tmp_path / "cache")
 
 
+def test_any_file_that_is_of_another_size_is_noticed(faces, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(cached, "CHECKED", 2)
+    CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "cache")
+    PIL.Image.new("RGB", (24, 24)).save(faces.samples[3][0])
+    with pytest.raises(EmoaugError, match="some file of the dataset is not the one"):
+        CachedExpressions(faces, tiny, copies=1, folder=tmp_path / "cache")
+
+
 def test_datasets_of_another_kind_are_refused(faces, tiny, tmp_path):
     with pytest.raises(EmoaugError, match="without its transform"):
         CachedExpressions(ImageFolder(faces.root, v2.ToImage()), tiny, folder=tmp_path / "cache")

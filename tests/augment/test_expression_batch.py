@@ -180,6 +180,12 @@ def test_what_is_no_batch_is_refused(tiny, given):
         ExpressionBatch(tiny, classes=CLASSES)(*given)
 
 
+def test_grey_pictures_with_statistics_of_three_channels_are_refused(tiny):
+    change = ExpressionBatch(tiny, p=1.0, classes=CLASSES, normalized=([0.5] * 3, [0.5] * 3))
+    with pytest.raises(EmoaugError, match="pictures are grey"):
+        change(torch.zeros(2, 1, 24, 24), torch.zeros(2, dtype=torch.long))
+
+
 @pytest.mark.parametrize("normalized", [([0.5] * 2, [0.2] * 2), ([0.5] * 3, [0.0] * 3), ([0.5] * 3,)])
 def test_statistics_that_nothing_was_normalized_with_are_refused(tiny, normalized):
     with pytest.raises(EmoaugError, match="a mean and a standard deviation"):

@@ -14,6 +14,7 @@ from augment.expressions import (
     RAF_DB,
     RAFD,
     UnknownExpressionError,
+    called_as,
     canonical,
     resolve_labels,
 )
@@ -72,6 +73,14 @@ def test_the_way_out_of_an_unknown_name_is_what_was_meant_or_left_to_the_user(la
     with pytest.raises(UnknownExpressionError) as error:
         resolve_labels([label, "happy", "sad"] if vocabulary is None else [label], None, vocabulary)
     assert said in str(error.value)
+
+
+def test_expressions_are_called_as_a_vocabulary_calls_them():
+    names = ("neutral", "happy", "sad", "angry")
+    assert called_as(names, ("calm", "joy", "Anger", "sad")) == ("neutral", "joy", "sad", "Anger")
+    assert called_as(names, ("joy", "happy")) == names
+    assert called_as(names, ()) == names
+    assert called_as(("mouthSmile", "jawOpen"), ("smile", "neutral")) == ("mouthSmile", "jawOpen")
 
 
 def test_label_orders_as_published():

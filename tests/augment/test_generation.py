@@ -21,7 +21,7 @@ from augment.generation import GenerateSettings, generate
 from augment.generation_record import Made, Record
 from augment.generation_work import Job
 from augment.measured_conditions import fit_scale
-from augment.pictures import encode_png, read_picture
+from augment.pictures import encode_png, read_picture, write_bytes
 from augment.plans import PlanSettings
 from augment.verification import verify_folder
 from emoaug import EmoaugError
@@ -310,15 +310,28 @@ def test_a_system_that_retouches_gives_faces_of_the_size_of_their_sources(tmp_pa
     made = table(out).query("is_synthetic")["file_name"]
     assert all(read_picture(out / name).shape == (72, 72, 3) for name in made)
     assert not any("scaled" in note or "taken over" in note for note in summary.notes)
-    # Finished, and begun: whatever became of the sources since.
-    assert generate(faces, small_lssl(), plan, out, CPU, {}).already_done
+
+
+def test_sources_may_be_gone_since_and_may_not_have_changed(tmp_path):
+    faces = draw_dataset(tmp_path / "faces", {"happy": 3, "sad": 3}, size=72)
+    plan, out = plan_for(faces, count=3), tmp_path / "out"
+    generate(faces, small_lssl(), plan, out, replace(CPU, include_real="no"), {})
+    rows = table(out).query("is_synthetic")
+    needed = faces.root / rows["source_file"].iloc[0]
+    for path in faces.root.rglob("*.png"):
+        if path != needed:
+            path.unlink()
+    assert generate(faces, small_lssl(), plan, out, replace(CPU, include_real="no"), {}).already_done
     run = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps(run | {"finished": False}))
-    (out / made.iloc[0]).unlink()
-    for path in faces.root.rglob("*.png"):
-        path.write_bytes(encode_png(draw_face("happy", 0, 40)))
-    generate(faces, small_lssl(), plan, out, CPU, {})
-    assert read_picture(out / made.iloc[0]).shape == (72, 72, 3)
+    (out / rows["file_name"].iloc[0]).unlink()
+    generate(faces, small_lssl(), plan, out, replace(CPU, include_real="no"), {})
+    assert read_picture(out / rows["file_name"].iloc[0]).shape == (72, 72, 3)
+    for finished in (True, False):
+        (out / "run.json").write_text(json.dumps(run | {"finished": finished}))
+        write_bytes(needed, encode_png(draw_face("happy", 0, 40)))
+        with pytest.raises(EmoaugError, match=rf"{needed.name} has changed since .* was begun"):
+            generate(faces, small_lssl(), plan, out, replace(CPU, include_real="no"), {})
 
 
 def test_the_size_of_new_faces_can_be_asked_for_as_far_as_the_system_can(tmp_path):

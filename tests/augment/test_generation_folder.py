@@ -12,11 +12,11 @@ from PIL import ExifTags, Image
 from torchvision.datasets import ImageFolder
 
 from augment.exemplar_plans import ExemplarSettings, build_exemplar_plan
-from augment.folders import read_faces
+from augment.folders import read_faces, write_metadata
 from augment.generation import generate
 from augment.generation_folder import csv_pieces, picture_names
 from augment.measured_conditions import fit_scale
-from augment.pictures import contact_sheet, encode_png, fit, read_picture
+from augment.pictures import contact_sheet, encode_png, fit, read_picture, write_bytes
 from augment.plans import PlanSettings, build_plan
 from emoaug import EmoaugError
 from tests.augment.tiny_translator import (
@@ -129,18 +129,43 @@ def test_real_faces_stay_out_on_request(faces, tmp_path):
 
 
 def test_real_faces_of_equal_names_do_not_replace_each_other(tmp_path):
-    for split in ("train", "test"):
+    # By a table, since of folders only those of splits are read one below another.
+    rows = []
+    for place in ("one", "two"):
         for label in ("happy", "sad"):
-            (tmp_path / "faces" / split / label).mkdir(parents=True)
-            picture = draw_face(label, len(split + label))
-            (tmp_path / "faces" / split / label / "1.png").write_bytes(encode_png(picture))
+            name = f"{place}/{label}/1.png"
+            write_bytes(tmp_path / "faces" / name, encode_png(draw_face(label, len(place + label))))
+            rows.append({"file_name": name, "label": label, "subject": place})
+    write_metadata(tmp_path / "faces", pd.DataFrame(rows))
     faces = read_faces(tmp_path / "faces")
     summary = generate(faces, tiny_translator(), plan_for(faces, count=2), tmp_path / "out", CPU, {})
     rows = table(tmp_path / "out")
     assert summary.real == 4
     assert rows["file_name"].is_unique
-    assert set(rows.query("is_synthetic")["split"]) == {"train"}
-    assert sorted(rows.query("not is_synthetic")["split"]) == ["test", "test", "train", "train"]
+
+
+def test_faces_that_test_are_not_brought_among_those_to_train_on(tmp_path):
+    for split in ("train", "val", "test"):
+        for label in ("happy", "sad"):
+            picture = draw_face(label, len(split + label))
+            write_bytes(tmp_path / "faces" / split / label / f"{split}.png", encode_png(picture))
+    faces = read_faces(tmp_path / "faces")
+    summary = generate(faces, tiny_translator(), plan_for(faces, count=2), tmp_path / "out", CPU, {})
+    assert summary.real == 2
+    assert "4 faces of the splits val and test were not taken over, lest they be trained on" in summary.notes
+    assert set(table(tmp_path / "out")["split"]) == {"train"}
+    assert not list((tmp_path / "out").rglob("test*.png"))
+
+
+def test_where_every_face_is_rendered_these_count_as_given(tmp_path):
+    for i, label in enumerate(["happy", "happy", "happy", "sad"]):
+        write_bytes(tmp_path / "faces" / label / f"{i}.png", encode_png(draw_face(label, i)))
+    faces = read_faces(tmp_path / "faces")
+    faces = replace(faces, table=faces.table.assign(is_synthetic=True))
+    plan = build_plan(faces, tiny_translator().condition_names, PlanSettings("balance", targets=("happy", "sad")))
+    summary = generate(faces, tiny_translator(), plan, tmp_path / "out", CPU, {})
+    assert summary.per_class == {"happy": 3, "sad": 3}
+    assert (summary.made, summary.real) == (2, 4)
 
 
 def test_the_published_table_of_grey_values_works_as_a_source(tmp_path):
@@ -205,7 +230,7 @@ def test_a_plan_without_rows_gives_the_real_faces(faces, tmp_path):
 def test_labels_that_would_leave_the_folder_are_refused(faces, tmp_path):
     plan = plan_for(faces)
     faces.table["label"] = faces.table["label"].replace("happy", "../happy")
-    with pytest.raises(EmoaugError, match="cannot be the name of a folder"):
+    with pytest.raises(EmoaugError, match="cannot be a class"):
         generate(faces, tiny_translator(), plan, tmp_path / "out", CPU, {})
 
 

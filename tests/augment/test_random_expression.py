@@ -71,6 +71,9 @@ def test_kept_labels_keep_the_share_of_strength(tiny):
 def test_synonyms_name_the_same_class(tiny):
     assert always(tiny, classes=["sadness", "joy", "Neutrality"], targets=["joy"])(tensor_face(), 0)[1] == 1
     assert always(tiny, targets=["happy"])(tensor_face(), "sadness")[1] == "happy"
+    # A label that stays, stays as it is called.
+    assert always(tiny, keep_label=True)(tensor_face(), "joy")[1] == "joy"
+    assert always(tiny, targets=["happy"])(tensor_face(), "joy")[1] == "joy"
 
 
 def test_a_new_person_is_another_each_time():

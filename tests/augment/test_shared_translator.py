@@ -37,6 +37,20 @@ def test_a_path_is_pickled_without_weights_and_loaded_once(lssl_folder):
     assert one[1] == again[1]
 
 
+def test_a_class_that_no_training_face_showed_is_not_made(tmp_path):
+    seen = {"training_data": {"classes": {"neutral": 4, "happy": 4, "sad": 0}}}
+    save_checkpoint(tmp_path / "lssl" / "checkpoint", small_lssl(), seen)
+    names, vectors = SharedTranslator(tmp_path / "lssl").expressions()
+    known = small_lssl().condition_names
+    assert names == tuple(name for name in known if name != "sad")
+    assert torch.equal(vectors, small_lssl().condition(list(names)))
+    change = RandomExpression(tmp_path / "lssl", p=1.0)
+    torch.manual_seed(0)
+    assert {change(tensor_face(size=32), "neutral")[1] for _ in range(20)} == {"happy"}
+    with pytest.raises(EmoaugError, match='not trained on the class "sad"'):
+        RandomExpression(tmp_path / "lssl", classes=CLASSES)
+
+
 def test_a_checkpoint_that_changed_since_is_refused(lssl_folder):
     transform = always(lssl_folder)
     save_checkpoint(lssl_folder / "checkpoint", small_lssl(seed=4), {})

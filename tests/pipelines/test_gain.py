@@ -196,6 +196,8 @@ def test_rendered_and_refined_faces_are_made_for_the_trial_alone(run, tmp_path):
     refined = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-2-refined")
     rendered = read_faces(tmp_path / "out" / "rendered" / "fold0-seed0-2-refined")
     assert sorted(refined.table.source_file) == sorted(rendered.table.file_name)
+    # Nobody whom `emoaug simulate` renders with a seed that somebody would give: those may be the people who test.
+    assert not any(name.startswith("simulated-0-") for name in rendered.table.subject)
     trial = trials[(trials.arm == "refined") & (trials.fold == 0)].iloc[0]
     seen = read_config(tmp_path / "out" / "systems" / "fold0-seed0-2-refined")["extra"]["training_data"]
     # Four faces have labels; the refiner sees all training faces, which needs none.
@@ -288,6 +290,8 @@ def test_arms_that_nobody_asked_for_are_left_out_where_they_know_no_expression(r
     arms, notes = possible_arms(settings, strange, folds)
     assert arms == [arm for arm in settings.arms if arm != "simulated+pretrained"]
     assert notes == ["The arm simulated+pretrained is left out: it does not know how smug looks."]
+    synonyms = replace(data, faces=replace(faces, vocabulary=("neutrality", "joy")))
+    assert possible_arms(settings, synonyms, folds) == (list(settings.arms), [])
     asked = replace(settings, arms=("real", "simulated+pretrained"))
     assert possible_arms(asked, strange, folds) == (["real", "simulated+pretrained"], [])
 

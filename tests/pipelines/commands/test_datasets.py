@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from augment.pictures import encode_png, write_bytes
+from emoaug import EmoaugError
+from pipelines.commands.datasets import DatasetOptions, open_dataset, open_test
+from tests.drawn_dataset import draw_dataset
 from tests.pipelines.command_line import mistake, run
 
 
@@ -34,3 +37,22 @@ def test_numbers_alone_could_be_any_datasets(capsys, numbered):
 def test_a_name_of_ones_own_goes_before_the_datasets(capsys, numbered):
     _, said, _ = run(capsys, "audit", numbered, "--labels", "RAF-DB", "7=calm")
     assert "1 '7' read as calm" in said
+
+
+def test_a_folder_to_test_on_is_read_in_the_words_of_what_is_trained_on(capsys, tmp_path):
+    draw_dataset(tmp_path / "mine", subjects=2)
+    draw_dataset(tmp_path / "theirs", subjects=2)
+    mine = open_dataset(tmp_path / "mine", DatasetOptions(labels=("happy=joy", "neutral=calm")))
+    theirs = open_test(tmp_path / "theirs", ("neutral=calm",), None, mine)
+    assert set(theirs.table.label) == {"joy", "calm"}
+    (tmp_path / "theirs" / "tense").mkdir()
+    (tmp_path / "theirs" / "metadata.csv").unlink()
+    for name in ("neutral", "happy"):
+        (tmp_path / "theirs" / name).rename(tmp_path / "theirs" / {"neutral": "calm", "happy": "smiling"}[name])
+    assert set(open_test(tmp_path / "theirs", (), None, mine).table.label) == {"joy", "calm"}
+    (tmp_path / "theirs" / "calm").rename(tmp_path / "theirs" / "calmish")
+    with pytest.raises(EmoaugError, match=r'"calmish".* Map it with --test-labels calmish=CLASS\.$'):
+        open_test(tmp_path / "theirs", (), None, mine)
+    assert open_test(None, (), None, mine) is None
+    with pytest.raises(EmoaugError, match="there is none"):
+        open_test(None, ("a=b",), None, mine)

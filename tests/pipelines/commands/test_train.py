@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from augment.checkpoints import read_config
-from augment.folders import write_metadata
+from augment.checkpoints import load_translator, read_config
+from augment.folders import read_faces, write_metadata
 from tests.drawn_dataset import draw_dataset
 from tests.pipelines.command_line import mistake, run
 
@@ -68,6 +68,21 @@ def test_train_begins_with_the_package_s_weights_where_they_suit(capsys, tmp_pat
         assert "begins with" not in said
     draw_dataset(tmp_path / "more", subjects=2)
     assert train(capsys, tmp_path, *own, "--initial", "default")[1]
+
+
+def test_the_package_s_weights_are_asked_in_the_words_of_the_dataset(capsys, tmp_path):
+    faces = draw_dataset(tmp_path / "faces", subjects=3)
+    words = ["--labels", "happy=joy", "neutral=neutrality"]
+    said, began = train(capsys, tmp_path, *words)
+    assert began
+    assert BEGUN.replace("neutral, happy", "neutrality, joy") in said
+    own = load_translator("default")
+    own.speak(("neutrality", "joy"))
+    assert own.condition(["joy"]).argmax() == load_translator("default").condition(["happy"]).argmax()
+    made = ["--data", tmp_path / "faces", "--weights", "default", "--out", tmp_path / "made", "--size", 64]
+    assert run(capsys, "generate", *made, *words, "--policy", "multiply", "--factor", 1)[0] == 0
+    rows = read_faces(tmp_path / "made").table.query("is_synthetic")
+    assert rows.label.value_counts().to_dict() == {"neutrality": len(faces) // 2, "joy": len(faces) // 2}
 
 
 def test_train_does_not_begin_with_weights_that_saw_who_tests(capsys, tmp_path):
