@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from augment.folders import FaceTable, load_faces
 from augment.pictures import contact_sheet
 from augment.systems import Translator
 from augment.training_data import TrainingFaces
@@ -44,6 +45,11 @@ def sample_sheet(translator: Translator, data: TrainingFaces, device: torch.devi
         pictures.insert(0, [np.full_like(shown[0], 255), *shown])
         captions.insert(0, "shown by")
     return contact_sheet(pictures, captions, ["source", *headings])
+
+
+def load_floats(faces: FaceTable, size: int | None) -> Tensor:
+    """Decode all pictures, (N, 3, size, size) float32 in [-1, 1]; see `augment.folders.load_faces`."""
+    return torch.from_numpy(load_faces(faces, size)).float() / 127.5 - 1
 
 
 def to_pictures(faces: Tensor) -> list[np.ndarray]:

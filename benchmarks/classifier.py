@@ -21,6 +21,7 @@ import tyro
 
 from augment.folders import load_faces, read_faces
 from augment.pictures import write_text
+from augment.samples import load_floats
 from benchmarks.machine import machine
 from classifiers.augmentation import RECIPES
 from classifiers.evaluation import evaluate
@@ -62,7 +63,7 @@ def main(options: Options) -> None:
     train, test = faces.select(split == "train"), faces.select(split == "test")
     if not len(train) or not len(test):
         raise EmoaugError(f"{options.data} has {len(train)} training and {len(test)} test faces; both are needed")
-    test_faces = torch.from_numpy(load_faces(test, options.size)).float() / 127.5 - 1
+    test_faces = load_floats(test, options.size)
     settings = ClassifierSettings(steps=options.steps, precision=options.precision)
     classes, trials = len(faces.vocabulary), []
     for count in options.labels_per_class:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
-from augment.samples import to_pictures
+from augment.samples import load_floats, to_pictures
 from augment.scoring.likeness import copy_distance, details, nearest
 from augment.systems import Translator, get_system
 from benchmarks.held_out import JUDGE_RECIPE, HeldOutOptions, hold_out, trained
@@ -70,9 +70,9 @@ def measure(faces: FaceTable, translator: Translator, judge: Classifier, options
     """All figures, and the sheet."""
     split, size = faces.table.split.to_numpy(), translator.size
     rest, test = faces.select(split == "train"), faces.select(split == "test")
-    pixels = torch.from_numpy(load_faces(rest, size)).float() / 127.5 - 1
+    pixels = load_floats(rest, size)
     labels, training = torch.from_numpy(rest.label_indices()), to_pictures(pixels)
-    held_out = to_pictures(torch.from_numpy(load_faces(test, size)).float() / 127.5 - 1)
+    held_out = to_pictures(load_floats(test, size))
     strangers = copies(held_out, training)
     rows, sheet = [], []
     for number, name in enumerate(faces.vocabulary):

@@ -31,6 +31,7 @@ from augment.devices import make_fabric
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.identity import train_embedding
 from augment.pictures import write_text
+from augment.samples import load_floats
 from augment.scoring.movement import movements
 from augment.training_data import subjects_of
 from benchmarks.grouping import Attribute, GroupFigure, compare_groups
@@ -137,7 +138,7 @@ def measure(options: Options) -> tuple[pd.DataFrame, dict[str, Any]]:
     about = pd.DataFrame({"person": names} | {a.name: a.of(asked) for a in map(Attribute.parse, options.by)})
     w = witnesses_of(others, translator.size, translator.condition_names, options)
     numbers = np.unique(names, return_inverse=True)[1]
-    sources = HeldOutFaces(floats(asked, translator.size), asked.table.label.to_numpy(), numbers, numbers, w)
+    sources = HeldOutFaces(load_floats(asked, translator.size), asked.table.label.to_numpy(), numbers, numbers, w)
     change, parts = changed_by(translator, make_fabric("cpu", "32-true")), []
     for target in w.targets:
         everybody = np.arange(len(asked))
@@ -147,7 +148,7 @@ def measure(options: Options) -> tuple[pd.DataFrame, dict[str, Any]]:
         places = {person: row for row, person in zip(own, people.table.subject[own], strict=True)}
         rows = np.array([row for row in everybody if names[row] in places], dtype=np.int64)
         if len(rows):
-            pictures = floats(people.select([places[names[row]] for row in rows]), translator.size)
+            pictures = load_floats(people.select([places[names[row]] for row in rows]), translator.size)
             real = look(sources, rows, pictures, target)
             parts.append(about.iloc[rows].reset_index(drop=True).join(real).assign(target=target, kind="real"))
     embedded = sources.embedded
@@ -158,11 +159,6 @@ def measure(options: Options) -> tuple[pd.DataFrame, dict[str, Any]]:
         "trained_on": len(set(names) & learnt_from(read_config(options.weights))),
         "identity_of_others": float((embedded @ embedded.T)[apart].mean()),
     }
-
-
-def floats(faces: FaceTable, size: int) -> torch.Tensor:
-    """Faces (N, 3, size, size) in [-1, 1]."""
-    return torch.from_numpy(load_faces(faces, size)).float() / 127.5 - 1
 
 
 def learnt_from(config: Mapping[str, Any]) -> set[str]:

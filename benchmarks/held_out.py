@@ -24,7 +24,7 @@ from augment.checkpoints import load_translator
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.landmarker import FaceLandmarker
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
-from augment.samples import to_pictures
+from augment.samples import load_floats, to_pictures
 from augment.systems import Translator, get_system
 from augment.training import TrainingSettings
 from augment.training_data import subjects_of
@@ -106,7 +106,7 @@ def scores_of(landmarker: FaceLandmarker, faces: torch.Tensor, names: tuple[str,
 def measure(faces: FaceTable, translator: Translator, judge: Classifier, options: Options) -> dict[str, Any]:
     """One row for each source expression and each other one asked of it."""
     test = faces.select((faces.table.split == "test").to_numpy())
-    pixels = torch.from_numpy(load_faces(test, translator.size)).float() / 127.5 - 1
+    pixels = load_floats(test, translator.size)
     labels, names = test.label_indices(), faces.vocabulary
     landmarker = FaceLandmarker()
     real = evaluate(judge(pixels).numpy(), labels, len(names))

@@ -31,7 +31,7 @@ from augment.intensities import MOVEMENTS, UNITS, IntensityScale, action_units, 
 from augment.landmarker import FaceLandmarker
 from augment.measured_conditions import measured_conditions
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
-from augment.samples import to_pictures
+from augment.samples import load_floats, to_pictures
 from augment.scoring.movement import measure_blendshapes
 from augment.systems import Translator, get_system
 from augment.training import TrainingSettings
@@ -235,7 +235,7 @@ def measure(faces: FaceTable, checkpoint: Path, options: Options) -> dict[str, A
     if len(chosen) < 3:
         raise EmoaugError(f"{faces.root}: {len(chosen)} held-out faces to ask; three are needed")
     test, conditions = test.select(chosen), conditions[chosen]
-    pixels = torch.from_numpy(load_faces(test, translator.size)).float() / 127.5 - 1
+    pixels = load_floats(test, translator.size)
     landmarker = FaceLandmarker()
     real = Scores.of(landmarker, to_pictures(pixels))
     rows, sheet = ramps(translator, pixels, conditions, landmarker, options)

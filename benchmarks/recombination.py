@@ -25,7 +25,7 @@ from torch import Tensor
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.identity import IdentityEmbedding, separation, train_embedding
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
-from augment.samples import to_pictures
+from augment.samples import load_floats, to_pictures
 from augment.systems import Translator, get_system
 from augment.training_data import subjects_of
 from benchmarks.held_out import JUDGE_RECIPE, HeldOutOptions, hold_out, trained
@@ -109,7 +109,7 @@ def measure(faces: FaceTable, translator: Translator, options: Options) -> dict[
     settings = ClassifierSettings(steps=options.judge_steps, recipe=JUDGE_RECIPE)
     judge = train_classifier(known, rest.label_indices(), len(faces.vocabulary), settings, options.seed)
     who = train_embedding(known, people, options.seed)
-    pixels = torch.from_numpy(load_faces(test, translator.size)).float() / 127.5 - 1
+    pixels = load_floats(test, translator.size)
     labels, subjects = torch.from_numpy(test.label_indices()), subjects_of(test)[0]
     rows = pairs_of(subjects)
     made = recombined(translator, pixels[rows[0]], pixels[rows[1]])

@@ -30,7 +30,7 @@ from augment.folders import FaceTable, load_faces, read_faces
 from augment.identity import IdentityEmbedding, Separation, separation, train_embedding
 from augment.landmarker import FaceLandmarker
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
-from augment.samples import to_pictures
+from augment.samples import load_floats, to_pictures
 from augment.training_data import subjects_of
 from benchmarks.held_out import hold_out
 from benchmarks.machine import machine
@@ -85,7 +85,7 @@ def measure(options: Options) -> dict[str, Any]:
     people = recognise(teachers, shown, test, size, options.seed)
     sources = np.flatnonzero((test.table.label == options.source).to_numpy())
     chosen = np.random.default_rng(options.seed).permutation(sources)[: options.faces]
-    pixels = torch.from_numpy(load_faces(test.select(chosen), size)).float() / 127.5 - 1
+    pixels = load_floats(test.select(chosen), size)
     before, landmarker = judge(pixels).argmax(1), FaceLandmarker()
     rows, columns, headings = [], [to_pictures(pixels[:12])], [options.source]
     for wanted, target in enumerate(names):
@@ -145,7 +145,7 @@ def recognise(train: FaceTable, learnt: np.ndarray, test: FaceTable, size: int, 
     except EmoaugError as error:
         return People(None, None, f"identity is left out: {error}")
     named = test.select(test.table.subject.notna().to_numpy())
-    places = embedding(torch.from_numpy(load_faces(named, size)).float() / 127.5 - 1)
+    places = embedding(load_floats(named, size))
     real = separation(places, subjects_of(named)[0], named.label_indices())
     if real is None:
         return People(embedding, None, "identity of real pictures is left out: no test person shows two expressions")

@@ -21,6 +21,7 @@ from augment.identity import IdentityEmbedding, train_embedding
 from augment.initial import check_initial
 from augment.pictures import write_text
 from augment.runs import check_same_run, locked, read_run, remove_temporary_files, write_run
+from augment.samples import load_floats
 from augment.systems import SYSTEMS, get_system
 from augment.training import TrainingSettings
 from augment.training_data import data_hash, subjects_of
@@ -265,7 +266,7 @@ def _held_out(sides: Sides, out: Path, settings: CompareSettings, size: int) -> 
     witnesses = Witnesses(
         names, tuple(name for name in names if name in shown), judge, embedding, directions_of(sides.train)
     )
-    faces = torch.from_numpy(load_faces(sides.test, size)).float() / 127.5 - 1
+    faces = load_floats(sides.test, size)
     labels = sides.test.table.label.to_numpy()
     who = subjects_of(sides.test)[0].numpy()
     return HeldOutFaces(faces, labels, who, sides.groups, witnesses, settings.seed), note
