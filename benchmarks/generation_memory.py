@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import tyro
 
+from augment.expressions import SEVEN
 from augment.folders import read_faces
 from augment.generation import GenerateSettings, generate
 from augment.pictures import write_text
@@ -27,7 +28,7 @@ from augment.plans import PlanSettings, build_plan
 from augment.systems.lssl import LSSL, LSSLSettings
 from augment.verification import verify
 from augment.workers import cores
-from benchmarks.generation import EXPRESSIONS, drawn
+from benchmarks.generation import drawn
 from benchmarks.machine import machine, peak_memory
 
 TINY = LSSLSettings(size=16, width=4, widest=8, depth=2, critic_depth=2, residual_blocks=1)
@@ -49,9 +50,9 @@ def measure(folder: Path, count: int, threads: int) -> dict[str, Any]:
     """Make so many faces; gives seconds, and MiB before, at the most, and at the most after a check of the folder."""
     torch.manual_seed(0)
     faces = read_faces(folder / "faces")
-    translator = LSSL(EXPRESSIONS, TINY)
+    translator = LSSL(SEVEN, TINY)
     before, began = peak_memory(), time.perf_counter()
-    plan = build_plan(faces, EXPRESSIONS, PlanSettings("per-class", count=-(-count // len(EXPRESSIONS))))
+    plan = build_plan(faces, SEVEN, PlanSettings("per-class", count=-(-count // len(SEVEN))))
     settings = GenerateSettings(device="cpu", threads=threads)
     made = generate(faces, translator, plan.iloc[:count], folder / f"out{count}", settings, {}).made
     seconds, peak = time.perf_counter() - began, peak_memory()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from augment.checkpoints import read_config
+from augment.expressions import known_as
 from augment.runs import read_json
 from augment.training_log import doubt
 from pipelines.arms import MEASURED, PRETRAINED, REFINED, get_arm
@@ -33,6 +35,10 @@ def known_before(job: Job, arms: Sequence[str], fold: Fold, elsewhere: bool) -> 
             f"The arm pretrained takes weights ({settings.weights}) that were trained elsewhere: whether faces that "
             "test were among what they learnt from cannot be seen here beyond their people's names."
         )
+        known = tuple(read_config(settings.weights)["condition_names"])
+        unknown = [name for name in data.faces.vocabulary if known_as(name, known) is None]
+        if unknown:
+            notes.append(f"They know no {', '.join(unknown)}: pretrained has no faces of it.")
     once = [arm for arm in arms if any(source.endswith(MEASURED) for source in get_arm(arm).sources)]
     if once and (settings.test_split or elsewhere):
         notes.append(

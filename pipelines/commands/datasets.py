@@ -60,7 +60,7 @@ def open_test(
     idle = tuple(f"the renaming {name}={name} did nothing" for name in own)
     _say(replace(test, notes=tuple(note for note in test.notes if not note.endswith(idle))))
     called = {label: known_as(label, faces.vocabulary) or label for label in set(test.table.label)}
-    return replace(test, table=test.table.assign(label=test.table.label.map(called)))
+    return replace(test, table=test.table.assign(label=test.table.label.map(called).astype(object)))
 
 
 def _renames(labels: Sequence[str], option: str) -> dict[str, str]:

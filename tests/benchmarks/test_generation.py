@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from augment.expressions import SEVEN
 from benchmarks import generation, generation_memory, plans
-from benchmarks.generation import EXPRESSIONS, WORKS, Options, built, compared, table
+from benchmarks.generation import WORKS, Options, built, compared, table
 from benchmarks.machine import peak_memory
 from benchmarks.stargan import StarGAN, StarGANSettings
 
 
 def test_the_reference_has_the_published_layers():
-    network = StarGAN(EXPRESSIONS[:5], StarGANSettings(128)).generator
+    network = StarGAN(SEVEN[:5], StarGANSettings(128)).generator
     convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
     # Choi et al. 2018, table 4, with five domains: (channels out, kernel, stride).
     expected = [(64, 7, 1), (128, 4, 2), (256, 4, 2), *[(256, 3, 1)] * 12, (128, 4, 2), (64, 4, 2), (3, 7, 1)]
@@ -30,7 +31,7 @@ def test_the_reference_has_the_published_layers():
 
 def test_the_reference_changes_faces_of_any_size():
     for size in (32, 48):
-        system = built("stargan", EXPRESSIONS, size)
+        system = built("stargan", SEVEN, size)
         faces = torch.rand(2, 3, size, size) * 2 - 1
         happy, sad = (system.translate(faces, system.condition([name] * 2)) for name in ("happy", "sad"))
         assert happy.shape == faces.shape
@@ -39,8 +40,8 @@ def test_the_reference_changes_faces_of_any_size():
 
 
 def test_systems_are_built_at_sizes_below_their_own():
-    assert built("lssl:paper", EXPRESSIONS[:2], 64).size == 64
-    assert built("cdaae", EXPRESSIONS, 32).size == 32
+    assert built("lssl:paper", SEVEN[:2], 64).size == 64
+    assert built("cdaae", SEVEN, 32).size == 32
 
 
 def test_speed_is_measured_and_written(tmp_path, capsys):

@@ -10,12 +10,12 @@ import torch
 from augment.checkpoints import save_checkpoint
 from augment.folders import read_faces, write_metadata
 from augment.models import MODELS_VARIABLE
+from augment.samples import load_floats
 from augment.systems.lssl import LSSL
 from benchmarks.grouping import compare_groups
 from benchmarks.groups import (
     FIGURES,
     Options,
-    floats,
     learnt_from,
     look,
     measure,
@@ -79,7 +79,7 @@ def test_a_source_is_itself_and_did_not_move_and_no_face_is_not_found(options, s
     faces = read_faces(options.people).select([0, 2, 4])
     w = witnesses_of(read_faces(options.others), 64, ("neutral", "happy"), options)
     assert w.targets == ("happy",)
-    pixels = floats(faces, 64)
+    pixels = load_floats(faces, 64)
     sources = HeldOutFaces(pixels, faces.table.label.to_numpy(), np.arange(3), np.arange(3), w)
     rows = np.array([2, 0])
     same = look(sources, rows, pixels[rows], "happy")

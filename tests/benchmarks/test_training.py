@@ -5,17 +5,18 @@ import json
 import pytest
 import torch
 
+from augment.expressions import SEVEN
 from augment.systems import Progress, get_system
 from benchmarks.stargan import StarGANSettings
 from benchmarks.stargan_training import TrainableStarGAN, published_loop
-from benchmarks.training import EXPRESSIONS, PUBLISHED, Options, as_large_as_stargan, main, noise, parameters
+from benchmarks.training import PUBLISHED, Options, as_large_as_stargan, main, noise, parameters
 
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_lssl_is_made_as_large_as_stargan(size):
     with torch.device("meta"):
-        reference = parameters(TrainableStarGAN(EXPRESSIONS, StarGANSettings(size)))
-        ours = parameters(get_system("lssl")(EXPRESSIONS, as_large_as_stargan(size)))
+        reference = parameters(TrainableStarGAN(SEVEN, StarGANSettings(size)))
+        ours = parameters(get_system("lssl")(SEVEN, as_large_as_stargan(size)))
     assert reference["generator"] == pytest.approx(8.4e6, rel=0.01)
     assert ours["encoder"] + ours["decoder"] == pytest.approx(reference["generator"], rel=0.12)
     assert ours["critic"] == pytest.approx(reference["critic"], rel=0.12)
@@ -24,8 +25,8 @@ def test_lssl_is_made_as_large_as_stargan(size):
 @pytest.mark.slow
 def test_the_published_loop_updates_the_critic_five_times_as_often():
     torch.manual_seed(0)
-    network = TrainableStarGAN(EXPRESSIONS, StarGANSettings(64))
-    network.generator = torch.nn.Conv2d(3 + len(EXPRESSIONS), 3, 1)  # the large one would take long
+    network = TrainableStarGAN(SEVEN, StarGANSettings(64))
+    network.generator = torch.nn.Conv2d(3 + len(SEVEN), 3, 1)  # the large one would take long
     before = {name: value.clone() for name, value in network.state_dict().items()}
     updates = published_loop(network, noise(64, people=2), batch_size=1)
     names = [next(updates)[0] for _ in range(6)]
@@ -34,8 +35,8 @@ def test_the_published_loop_updates_the_critic_five_times_as_often():
 
 
 def test_stargan_s_penalty_is_in_its_critic_s_loss():
-    network = TrainableStarGAN(EXPRESSIONS, StarGANSettings(64))
-    network.generator = torch.nn.Conv2d(3 + len(EXPRESSIONS), 3, 1)
+    network = TrainableStarGAN(SEVEN, StarGANSettings(64))
+    network.generator = torch.nn.Conv2d(3 + len(SEVEN), 3, 1)
     batch = noise(64, people=2).batch(torch.Generator().manual_seed(0), 2, 0.0)
     loss, terms = network.critic_loss(batch, Progress(0, 1))
     named = torch.nn.functional.cross_entropy(network.critic(batch.faces)[1], batch.conditions.argmax(1))

@@ -221,6 +221,22 @@ def test_pretrained_weights_change_training_faces_that_need_no_label(run, tmp_pa
     assert run_file["identity"]["weights"] == weights_sha256(load_translator(DEFAULT))
 
 
+def test_pretrained_weights_are_asked_in_the_words_of_the_dataset_and_miss_what_they_do_not_know(run, tmp_path):
+    faces, _, _ = run
+    own = {"neutral": "smug", "happy": "joy"}
+    renamed = replace(
+        faces, table=faces.table.assign(label=faces.table.label.map(own).astype(object)), vocabulary=("smug", "joy")
+    )
+    settings = replace(SETTINGS, arms=("pretrained",), labels_per_class=("1",), synthetic_factor=8.0)
+    run_gain(renamed, tmp_path / "out", settings)
+    made = read_faces(tmp_path / "out" / "synthetic" / "fold0-seed0-1-pretrained", vocabulary=("smug", "joy"))
+    assert set(made.table.label) == {"joy"}
+    assert (
+        "They know no smug: pretrained has no faces of it."
+        in json.loads((tmp_path / "out/run.json").read_text())["notes"]
+    )
+
+
 def test_pretrained_weights_that_know_no_class_are_refused(run, tmp_path):
     faces, _, _ = run
     renamed = {name: f"mood{i}" for i, name in enumerate(faces.vocabulary)}

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from augment.devices import make_fabric
+from augment.expressions import SEVEN
 from augment.systems import SYSTEMS
 from pipelines.cli import main
-from pipelines.systems import CLASSES, describe, pictures_per_second
+from pipelines.systems import describe, pictures_per_second
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def rows():
 def test_parameters_are_those_of_a_translator_that_is_built(name, rows):
     row = rows[name]
     compact = SYSTEMS[name].configurations["compact"]
-    translator = SYSTEMS[name](CLASSES, compact)
+    translator = SYSTEMS[name](SEVEN, compact)
     saved = [
         t for m in translator.averaged_modules().values() for t in m.state_dict().values() if t.is_floating_point()
     ]
