@@ -55,18 +55,6 @@ class Verification:
     """Rows with a source, or an exemplar, whose file is not there, so that its hash could not be checked."""
 
 
-def verify_folder(folder: Path) -> list[str]:
-    """Check a dataset folder; see `verify`.
-
-    Args:
-        folder: the folder that has the metadata.csv.
-
-    Returns:
-        The problems, one line each; empty if all is well.
-    """
-    return list(verify(folder).problems)
-
-
 def verify(folder: Path) -> Verification:
     """Check a dataset folder against its metadata.csv and run.json.
 

@@ -21,7 +21,7 @@ from augment.simulation.simulate import SimulateSettings, simulate
 from augment.systems import get_system
 from augment.training import TrainingSettings
 from augment.training_run import train
-from augment.verification import verify_folder
+from augment.verification import verify
 from classifiers.training import ClassifierSettings
 from pipelines.audit import audit, format_audit
 from pipelines.gain import run_gain
@@ -88,7 +88,7 @@ def _demo(out: Path, settings: DemoSettings) -> Path:
     translator = load_translator(checkpoint)
     plan = build_plan(faces, translator.condition_names, PlanSettings("multiply", factor=1))
     print(generate(faces, translator, plan, out / "bigger", GenerateSettings(), {}))
-    problems = verify_folder(out / "bigger")
+    problems = verify(out / "bigger").problems
     print(f"{out / 'bigger'}: {len(problems)} problems: {problems[0]}" if problems else "checked: all is well")
     _say("5 of 5", "does a classifier get better?")
     gain = GainSettings(

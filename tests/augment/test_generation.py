@@ -23,7 +23,7 @@ from augment.generation_work import Job
 from augment.measured_conditions import fit_scale
 from augment.pictures import encode_png, read_picture, write_bytes
 from augment.plans import PlanSettings
-from augment.verification import verify_folder
+from augment.verification import verify
 from emoaug import EmoaugError
 from tests.augment.expression_transforms import small_lssl
 from tests.augment.tiny_translator import (
@@ -296,7 +296,7 @@ def test_faces_take_the_expressions_of_exemplars_and_say_whose(tmp_path):
     # Unlabelled people lend their faces, and are no part of the bigger dataset themselves.
     assert made.source_label.isna().any()
     assert len(real) == summary.real == 6
-    assert verify_folder(out) == []
+    assert verify(out).problems == ()
     again = generate(faces, mover, plan, tmp_path / "again", replace(CPU, batch_size=1, threads=1), {})
     assert again.made == 24
     for name in made.file_name:

@@ -8,7 +8,7 @@ import pytest
 
 from augment.folders import read_faces, write_metadata
 from augment.pictures import encode_png, write_bytes
-from augment.verification import verify, verify_folder
+from augment.verification import verify
 from emoaug import EmoaugError
 
 
@@ -80,31 +80,31 @@ def only(problems: list[str], *words: str) -> bool:
 
 def test_missing_file(folder):
     (folder / "sad/p1_0.png").unlink()
-    assert only(verify_folder(folder), "sad/p1_0.png", "line 3", "no such file")
+    assert only(verify(folder).problems, "sad/p1_0.png", "line 3", "no such file")
 
 
 def test_file_without_a_row(folder):
     write_bytes(folder / "sad/extra.png", png(1))
-    assert only(verify_folder(folder), "sad/extra.png", "not listed")
+    assert only(verify(folder).problems, "sad/extra.png", "not listed")
 
 
 def test_file_that_does_not_decode(folder):
     (folder / "sad/p1_0.png").write_bytes(png(11)[:45])
-    assert only(verify_folder(folder), "sad/p1_0.png", "truncated or damaged")
+    assert only(verify(folder).problems, "sad/p1_0.png", "truncated or damaged")
 
 
 def test_file_that_changed_after_writing(folder):
     write_bytes(folder / "sad/p1_0.png", png(200))
-    assert only(verify_folder(folder), "sad/p1_0.png", "file_sha256")
+    assert only(verify(folder).problems, "sad/p1_0.png", "file_sha256")
 
 
 @pytest.mark.parametrize("written", ["relative", "climbing", "absolute"])
 def test_source_that_changed(folder, sources, written):
     place = {"relative": "happy/p1.png", "climbing": "../sources/happy/p1.png", "absolute": sources / "happy/p1.png"}
     change(folder, source_file={1: str(place[written])})
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
     write_bytes(sources / "happy/p1.png", png(99))
-    problems = verify_folder(folder)
+    problems = verify(folder).problems
     assert len(problems) == 3
     assert all("source_sha256" in problem for problem in problems)
 
@@ -112,69 +112,69 @@ def test_source_that_changed(folder, sources, written):
 def test_row_twice(folder):
     table = pd.read_csv(folder / "metadata.csv", dtype=object)
     write_metadata(folder, pd.concat([table, table.iloc[[1]]]))
-    assert only(verify_folder(folder), "line 6", "listed already in line 3")
+    assert only(verify(folder).problems, "line 6", "listed already in line 3")
 
 
 def test_label_that_is_not_its_folder_and_label_outside_the_vocabulary(folder):
     change(folder, label={1: "happy"})
-    assert only(verify_folder(folder), "sad/p1_0.png", '"happy"', '"sad"')
+    assert only(verify(folder).problems, "sad/p1_0.png", '"happy"', '"sad"')
     change(folder, label={1: "angry"})
-    assert any("vocabulary" in problem for problem in verify_folder(folder))
+    assert any("vocabulary" in problem for problem in verify(folder).problems)
 
 
 def test_synthetic_face_of_a_test_subject_by_its_source(folder):
     change(folder, source_file={1: "sad/p2.png"}, source_sha256={1: None})
-    assert only(verify_folder(folder), "sad/p1_0.png", "p2", "test split")
+    assert only(verify(folder).problems, "sad/p1_0.png", "p2", "test split")
 
 
 def test_synthetic_face_of_a_test_subject_by_name(folder):
     change(folder, subject={2: "p2"})
-    assert only(verify_folder(folder), "sad/p1_1.png", "p2", "test split")
+    assert only(verify(folder).problems, "sad/p1_1.png", "p2", "test split")
 
 
 def test_synthetic_face_of_a_person_whose_real_row_here_is_in_test(folder):
     (folder / "run.json").unlink()
     change(folder, split={0: "test"})
-    assert len(verify_folder(folder)) == 2
+    assert len(verify(folder).problems) == 2
 
 
 def test_expression_of_a_test_subject_counts_too(folder):
     change(folder, exemplar_file={1: "sad/p2.png"})
-    assert only(verify_folder(folder), "exemplar", "p2")
+    assert only(verify(folder).problems, "exemplar", "p2")
 
 
 def test_face_not_accepted_has_no_file_and_a_reason(folder):
     write_bytes(folder / "sad/p1_2.png", png(1))
-    assert only(verify_folder(folder), "sad/p1_2.png", "its file is there")
+    assert only(verify(folder).problems, "sad/p1_2.png", "its file is there")
     (folder / "sad/p1_2.png").unlink()
     change(folder, reject_reason={3: None})
-    assert only(verify_folder(folder), "without reject_reason")
+    assert only(verify(folder).problems, "without reject_reason")
 
 
 def test_names_that_leave_the_folder(folder):
     change(folder, file_name={1: "../sources/happy/p1.png"})
-    assert any("leaves" in problem for problem in verify_folder(folder))
+    assert any("leaves" in problem for problem in verify(folder).problems)
 
 
 def test_folder_without_a_table_and_no_folder_at_all(tmp_path, folder):
     (folder / "metadata.csv").unlink()
-    assert only(verify_folder(folder), "metadata.csv")
+    assert only(verify(folder).problems, "metadata.csv")
     with pytest.raises(EmoaugError, match="no folder"):
-        verify_folder(tmp_path / "gone")
+        verify(tmp_path / "gone")
 
 
 def test_broken_run_json_is_an_error_that_says_what_to_do(folder):
     (folder / "run.json").write_text("{")
     with pytest.raises(EmoaugError, match=r"run\.json is not JSON"):
-        verify_folder(folder)
+        verify(folder)
 
 
 @pytest.mark.parametrize("column", ["exemplar_file", "second_exemplar_file"])
 def test_neither_exemplar_may_be_of_a_test_subject(folder, column):
     change(folder, **{column: {1: "happy/p1.png"}})
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
     change(folder, **{column: {1: "sad/p2.png"}})
-    assert only(verify_folder(folder), "exemplar", "p2", "test split")
+    assert only(verify(folder).problems, "exemplar", "p2", "test split")
 
 
 def test_an_exemplar_that_changed_or_is_gone_is_found(folder, sources):
@@ -187,7 +187,7 @@ def test_an_exemplar_that_changed_or_is_gone_is_found(folder, sources):
     (sources / "happy/psecond_exemplar.png").unlink()
     assert (verify(folder).problems, verify(folder).sources_missing) == ((), 1)
     write_bytes(sources / "happy/pexemplar.png", png(60))
-    assert only(verify_folder(folder), "sad/p1_0.png", "exemplar happy/pexemplar.png has changed", "exemplar_sha256")
+    assert only(verify(folder).problems, "sad/p1_0.png", "exemplar happy/pexemplar.png has changed", "exemplar_sha256")
 
 
 def test_unlabelled_pictures_have_a_folder_of_their_own(folder):
@@ -195,6 +195,6 @@ def test_unlabelled_pictures_have_a_folder_of_their_own(folder):
     table = pd.read_csv(folder / "metadata.csv", dtype=object)
     row = {"file_name": "unlabelled/x.png", "subject": "p1", "is_synthetic": False, "accepted": True}
     write_metadata(folder, pd.concat([table, pd.DataFrame([row])]))
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
     change(folder, label={1: None})
-    assert "is not the class folder" in verify_folder(folder)[0]
+    assert "is not the class folder" in verify(folder).problems[0]

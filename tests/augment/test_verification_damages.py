@@ -11,7 +11,7 @@ from augment.folders import read_faces, write_metadata
 from augment.generation import GenerateSettings, generate
 from augment.pictures import encode_png, read_picture
 from augment.plans import PlanSettings, build_plan
-from augment.verification import verify_folder
+from augment.verification import verify
 from tests.augment.tiny_translator import EXPRESSIONS, draw_dataset, tiny_translator
 
 
@@ -126,13 +126,13 @@ DAMAGES = {
 
 
 def test_a_sound_folder_has_no_problems(folder):
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
 
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_every_planted_damage_is_found(folder, name):
     plant, words = DAMAGES[name]
     plant(folder)
-    problems = verify_folder(folder)
+    problems = verify(folder).problems
     assert any(word in problem for problem in problems for word in words), problems
     assert len(problems) <= 3, problems

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from augment.checkpoints import load_translator, save_checkpoint
 from augment.runs import read_run
-from augment.verification import verify_folder
+from augment.verification import verify
 from emoaug import EmoaugError
 from tests.augment.tiny_translator import TinyTranslator, tiny_translator
 from tests.hostile.inputs import VALUES, cases
@@ -70,7 +70,7 @@ def test_json_that_is_nested_too_deep_is_an_error(checkpoint, folder):
     with pytest.raises(EmoaugError, match="not JSON"):
         load_translator(checkpoint)
     with pytest.raises(EmoaugError, match="not JSON"):
-        verify_folder(folder)
+        verify(folder)
     with pytest.raises(EmoaugError, match="holds no run"):
         read_run(folder, "any")
 

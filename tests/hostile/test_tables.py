@@ -12,7 +12,7 @@ from augment.expressions import check_class_name, resolve_labels
 from augment.folders import read_faces
 from augment.pictures import encode_png, write_bytes
 from augment.runs import read_run
-from augment.verification import verify_folder
+from augment.verification import verify
 from emoaug import EmoaugError
 from tests.augment.tiny_translator import draw_face
 from tests.hostile.inputs import CELLS, VALUES, cases
@@ -44,7 +44,7 @@ def check_table(root: Path) -> None:
             check_class_name(name)
         assert set(faces.table.label) <= set(faces.vocabulary)
     with suppress(EmoaugError):
-        assert all(isinstance(problem, str) for problem in verify_folder(root))
+        assert all(isinstance(problem, str) for problem in verify(root).problems)
 
 
 @cases(350)

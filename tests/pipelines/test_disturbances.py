@@ -16,7 +16,7 @@ import pytest
 from augment.folders import FaceTable, read_faces
 from augment.generation import GenerateSettings, generate
 from augment.plans import PlanSettings, build_plan
-from augment.verification import verify_folder
+from augment.verification import verify
 from emoaug import EmoaugError
 from pipelines.cli import main
 from tests.augment.tiny_translator import EXPRESSIONS, contents, tiny_translator
@@ -171,7 +171,7 @@ def test_an_output_folder_that_is_removed_in_the_middle_is_an_error_and_not_half
         shutil.rmtree(out)
     tiny("out")
     assert contents(out) == contents(here / "whole")
-    assert verify_folder(out) == []
+    assert verify(out).problems == ()
 
 
 def test_a_picture_that_vanishes_between_plan_and_run_is_rejected_with_its_reason(here, tiny):
@@ -184,7 +184,7 @@ def test_a_picture_that_vanishes_between_plan_and_run_is_rejected_with_its_reaso
     assert "happy/face000.png" in rejected
     assert "cannot be read" in rejected
     assert len(read_faces(here / "out").rejected) == 0
-    assert verify_folder(here / "out") == []
+    assert verify(here / "out").problems == ()
 
 
 @pytest.mark.parametrize("command", ["train", "gain"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from augment.verification import verify_folder
+from augment.verification import verify
 from tests.drawn_dataset import draw_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_ctrl_c_stops_with_one_line_that_says_how_to_go_on(tmp_path, command, wa
         with begin(SIMULATE, tmp_path) as process:
             process.communicate()
         assert process.returncode == 0
-        assert verify_folder(tmp_path / "out") == []
+        assert verify(tmp_path / "out").problems == ()
         assert len(list((tmp_path / "out").glob("*/*.png"))) == 96
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from augment.folders import load_faces, read_faces
-from augment.verification import verify_folder
+from augment.verification import verify
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
 from pipelines import judges
@@ -89,7 +89,7 @@ def test_score_prints_and_filters_and_a_second_call_does_nothing(tmp_path, capsy
     assert "was done before" in said
     assert "kept 10 of 12" in said
     assert (folder / "metadata.csv").read_bytes() != before
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
     assert len(read_faces(folder)) == 11
     assert main([str(a) for a in [*command, "--filter", "nonsense"]]) == 2
 

@@ -14,7 +14,7 @@ from augment.scoring.folder import ScoreSettings, score_folder
 from augment.scoring.reference import SCORES
 from augment.scoring.rules import read_rules
 from augment.scoring.summary import SHEET, summary, write_sheet
-from augment.verification import verify_folder
+from augment.verification import verify
 from emoaug import EmoaugError
 from tests.augment.scoring.made_folder import make_folder, two_judges
 
@@ -132,7 +132,7 @@ def test_rejected_faces_leave_the_classes_and_come_back_with_another_filter(made
     rules = read_rules([f"sharpness >= {limit + 1e-4:.5f}", "nearest_sibling >= 1", "movement >= 0.5"])
     filtered = filter_folder(found, rules)
     rejected = ["happy/made09.png", "happy/made10.png"]
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
     rows = table(folder)
     assert rows.loc[rows["accepted"] == "False", "file_name"].tolist() == rejected
     assert rows.loc[rows["accepted"] == "False", "reject_reason"].str.contains("rule: >=").all()
@@ -144,7 +144,7 @@ def test_rejected_faces_leave_the_classes_and_come_back_with_another_filter(made
     again = score_folder(folder, real, two_judges(real), NO_LANDMARKS)
     assert again.already_done
     filter_folder(again, read_rules(["identity >= 0"]))
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
     assert (table(folder)["accepted"][:12] == "True").all()
     assert not table(folder)["reject_reason"].any()
 
@@ -155,7 +155,7 @@ def test_a_filter_that_leaves_nothing_says_so(made):
     filtered = filter_folder(found, read_rules(["evenness >= 0.6"]))
     assert filtered.empty == ("happy",)
     assert 'WARNING: no made face of "happy" is left' in str(filtered)
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
 
 
 def test_the_summary_names_every_score_and_the_sheet_shows_the_rejected(tmp_path):
@@ -168,7 +168,7 @@ def test_the_summary_names_every_score_and_the_sheet_shows_the_rejected(tmp_path
         assert word in said
     assert "movement upper" not in said
     assert (folder / SHEET).stat().st_size > 1000
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
 
 
 def test_a_folder_without_made_faces_is_one_line(tmp_path, made):

@@ -15,7 +15,7 @@ from augment.simulation.morphable import load_face_model
 from augment.simulation.scenes import SceneSettings, draw_scene
 from augment.simulation.simulate import simulate
 from augment.simulation.simulation_work import SimulateSettings
-from augment.verification import verify_folder
+from augment.verification import verify
 from emoaug import EmoaugError
 
 SCENES = SceneSettings(expressions=("neutral", "happy", "angry"), per_subject=3)
@@ -44,7 +44,7 @@ def test_a_simulated_folder_is_a_dataset_that_verifies(folder):
     assert sorted(faces.table.groupby("subject").label.nunique()) == [1] + [3] * 13
     assert max(faces.table.label.value_counts()) - min(faces.table.label.value_counts()) <= 1
     assert load_faces(faces, None).shape == (40, 3, 16, 16)
-    assert verify_folder(folder) == []
+    assert verify(folder).problems == ()
     assert not (folder / ".parts").exists()
     assert (folder / "contact_sheet.png").is_file()
 
@@ -53,7 +53,7 @@ def test_verify_sees_a_simulated_face_that_was_changed(folder, tmp_path):
     simulate(tmp_path / "faces", SCENES, SimulateSettings(count=3, size=16, workers=1, device="cpu"))
     victim = read_faces(tmp_path / "faces").path(0)
     victim.write_bytes(read_faces(tmp_path / "faces").path(1).read_bytes())
-    assert any(victim.name in problem for problem in verify_folder(tmp_path / "faces"))
+    assert any(victim.name in problem for problem in verify(tmp_path / "faces").problems)
 
 
 def test_metadata_and_measures_have_exactly_what_was_drawn(folder):
@@ -162,7 +162,7 @@ def test_a_world_that_stands_in_for_a_real_one_is_marked_as_real(tmp_path):
     simulate(tmp_path / "a", SCENES, settings)
     assert not read_faces(tmp_path / "a").table.is_synthetic.any()
     assert read_faces(tmp_path / "a").for_training().all()
-    assert verify_folder(tmp_path / "a") == []
+    assert verify(tmp_path / "a").problems == ()
 
 
 @pytest.mark.parametrize(
