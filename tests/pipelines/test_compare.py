@@ -116,8 +116,10 @@ def test_another_comparison_in_the_same_folder_is_refused(run, faces, change):
 
 def test_systems_without_the_people_that_they_need_are_left_out_and_another_dataset_can_test(faces, run, tmp_path):
     nobody = replace(faces, table=faces.table.assign(subject=None))
-    other = draw_dataset(tmp_path / "other", subjects=9)
-    # The drawing of each person is the same: only the ninth is new.
+    other = draw_dataset(tmp_path / "other", subjects=10)
+    # The drawing of each person is the same: only the last two are new, and one shows what nobody is trained on.
+    label = other.table.label.where(other.table.subject != "person09", "fear")
+    other = replace(other, table=other.table.assign(label=label), vocabulary=(*other.vocabulary, "fear"))
     settings = replace(SETTINGS, systems=("cdaae", "ip-gan", "lssl"))
     found = run_comparison(nobody, tmp_path / "out", settings, other)
     assert list(found.figures) == ["lssl"]
