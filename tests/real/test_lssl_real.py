@@ -23,7 +23,7 @@ MODEL = Path(os.environ.get("EMOAUG_MODELS", ROOT / "../shared/models")) / "face
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.slow(minutes=7),
+    pytest.mark.slow(minutes=5),
     pytest.mark.skipif(not (DATA / "london").exists(), reason=f"no london in {DATA}; see EMOAUG_TEST_DATA"),
     pytest.mark.skipif(not MODEL.exists(), reason=f"no {MODEL}; EMOAUG_MODELS names the folder with model files"),
 ]
@@ -42,7 +42,7 @@ def test_a_short_training_moves_the_mouths_of_held_out_people_both_ways(tmp_path
     held = set(sorted(faces.table.subject.unique())[::7])
     split = ["test" if subject in held else "train" for subject in faces.table.subject]
     faces = replace(faces, table=faces.table.assign(split=split))
-    training = TrainingSettings(steps=700, sample_every=700)
+    training = TrainingSettings(steps=500, sample_every=500)
     translator = load_translator(
         train(faces, tmp_path / "run", "lssl", get_system("lssl").configurations["compact"], training)
     )
