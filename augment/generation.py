@@ -336,8 +336,10 @@ def _finished(out: Path, identity: dict[str, Any], plan: pd.DataFrame, faces: Fa
         told = "" if before == counts else f"Asked for were {_in_words(before)}, and now {_in_words(counts)}. "
     mend = f"{told}A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
     found = finished_result(out, KIND, identity, summary, mend)
+    # Folders from before sources were looked at go on.
     before = {} if run is None else run.get("sources", {})
-    changed = [name for name, digest in _some_hashes(faces, plan).items() if before.get(name, digest) != digest]
+    now = _some_hashes(faces, plan) if before else {}
+    changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
     if changed:
         raise EmoaugError(f"{faces.root / changed[0]} has changed since {out} was begun from it. {BEGIN_ANEW}")
     return found

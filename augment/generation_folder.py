@@ -204,6 +204,7 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[Real
     unused = np.ones(len(faces), dtype=bool)
     unused[plan["source_index"]] = False
     synthetic = int((unused & ~faces.originals()).sum())
+    rendered = len(real) if faces.table["is_synthetic"].all() else 0
     held_out = int(faces.table["split"].isin(HELD_OUT_SPLITS).sum()) if real else 0
     unlabelled = int(faces.table["label"].isna().sum())
     notes = {
@@ -211,6 +212,7 @@ def _notes(faces: FaceTable, plan: pd.DataFrame, made: Outcomes, real: list[Real
         f"{squeezed:,} of these sources are not square and were squeezed; emoaug align crops faces": squeezed,
         f"{other_size:,} real faces are not {size}x{size} pixels and were taken over as they are": other_size,
         f"{repeats:,} faces repeat another one, because the sources ran out; {others} would make them differ": repeats,
+        f"{rendered:,} faces, all rendered or made themselves, were taken over as those that are given": rendered,
         f"{held_out:,} faces of the splits val and test were not taken over, lest they be trained on": held_out,
         f"{synthetic:,} synthetic faces of the source folder were not taken over": synthetic,
         f"{unlabelled:,} unlabelled faces of the source folder were not taken over": unlabelled,

@@ -166,6 +166,7 @@ def test_where_every_face_is_rendered_these_count_as_given(tmp_path):
     summary = generate(faces, tiny_translator(), plan, tmp_path / "out", CPU, {})
     assert summary.per_class == {"happy": 3, "sad": 3}
     assert (summary.made, summary.real) == (2, 4)
+    assert "4 faces, all rendered or made themselves, were taken over as those that are given" in summary.notes
 
 
 def test_the_published_table_of_grey_values_works_as_a_source(tmp_path):
