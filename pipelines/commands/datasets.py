@@ -31,8 +31,7 @@ def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) 
     """Read a dataset, with or without its unlabelled pictures, and say what is worth saying about it."""
     vocabulary = words(options.vocabulary) or None
     faces = read_faces(path, _renames(options.labels, "--labels"), vocabulary, options.subject_pattern, unlabelled)
-    _say(faces)
-    return faces
+    return _told(faces, options.labels)
 
 
 def open_test(
@@ -57,8 +56,7 @@ def open_test(
     except EmoaugError as error:
         text = re.sub(", or add it with --vocabulary .*", ".", str(error)).replace(" --labels ", " --test-labels ")
         raise EmoaugError(text) from None
-    idle = tuple(f"the renaming {name}={name} did nothing" for name in own)
-    _say(replace(test, notes=tuple(note for note in test.notes if not note.endswith(idle))))
+    test = _told(test, labels)
     called = {label: known_as(label, faces.vocabulary) or label for label in set(test.table.label)}
     return replace(test, table=test.table.assign(label=test.table.label.map(called).astype(object)))
 
@@ -80,10 +78,16 @@ def _renames(labels: Sequence[str], option: str) -> dict[str, str]:
     return renames
 
 
-def _say(faces: FaceTable) -> None:
+def _told(faces: FaceTable, labels: Sequence[str]) -> FaceTable:
+    """Say what is worth saying, and keep no more: not that renamings which nobody wrote had no effect."""
+    written = [text.casefold() for text in words(labels)]
+    idle = [re.search("the renaming (.*) did nothing$", note) for note in faces.notes]
+    kept = [match is None or match[1].casefold() in written for match in idle]
+    faces = replace(faces, notes=tuple(note for note, keep in zip(faces.notes, kept, strict=True) if keep))
     for note in faces.notes:
         print(note)
     _say_rejected(faces.rejected)
+    return faces
 
 
 def readable(faces: FaceTable) -> FaceTable:

@@ -25,6 +25,10 @@ def test_the_numbers_of_a_published_dataset_are_known_by_its_name(capsys, number
     assert code == 0
     assert "1 '1' read as surprise" in said
     assert "1 '7' read as neutral" in said
+    (numbered / "3" / "a.png").unlink()
+    _, said, _ = run(capsys, "audit", numbered, "--labels", "RAF-DB", "9=awed")
+    assert "renaming 3=" not in said
+    assert "the renaming 9=awed did nothing" in said
 
 
 def test_numbers_alone_could_be_any_datasets(capsys, numbered):
