@@ -52,6 +52,10 @@ class StarGAN(Translator):
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
         """Change faces (N, 3, size, size) in [-1, 1] to conditions (N, K) in [0, 1]."""
         self.check(faces, condition)
+        return self.painted(faces, condition)
+
+    def painted(self, faces: Tensor, condition: Tensor) -> Tensor:
+        """As `translate`, also of faces that autocast left in lower precision."""
         return self.generator(torch.cat([faces, tile(condition, self.size)], 1))
 
 

@@ -1,7 +1,7 @@
 """StarGAN's training as published, the reference for the speed of ours: plain loops, float32, one update after another.
 
-The published critic and objective stand here once: `published_loop` runs them as the paper's authors describe it, and
-`TrainableStarGAN` gives the same to our trainer.
+The published critic and objective stand here: `published_loop` runs them as the paper's authors describe it, and
+`TrainableStarGAN` gives our trainer the same updates, computed in fewer passes.
 
 Source: Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation",
 CVPR 2018, table 5, equations 4 to 6, section 5.3 and appendix 7.2.
@@ -59,9 +59,24 @@ class TrainableStarGAN(StarGAN):
         ]
 
     def critic_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """As `published_critic_loss`, in one pass of the critic: its last layer's 34 million weights, which take most
+        of the time, are fetched and summed up once instead of three times."""
+        with torch.no_grad():
+            made = self.painted(batch.faces, batch.targets).float()
+        share = torch.rand(len(made), 1, 1, 1, device=made.device)
+        between = (share * batch.faces + (1 - share) * made).requires_grad_(True)
+        patches, classes = self.critic(torch.cat([batch.faces, made, between]))
+        real, fake, midway = patches.chunk(3)
+        (gradient,) = torch.autograd.grad(midway.sum(), between, create_graph=True)
+        penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+        named = F.cross_entropy(classes.chunk(3)[0], batch.conditions.argmax(1))
+        distance = fake.mean() - real.mean()
+        return distance + named + 10 * penalty, {"critic": distance, "penalty": penalty}
+
+    def published_critic_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation 5, with the Wasserstein distance of equation 4 and its penalty, weight 10."""
         with torch.no_grad():
-            made = self.translate(batch.faces, batch.targets)
+            made = self.painted(batch.faces, batch.targets)
         real, classes = self.critic(batch.faces)
         distance = self.critic(made)[0].mean() - real.mean()
         named = F.cross_entropy(classes, batch.conditions.argmax(1))
@@ -70,10 +85,10 @@ class TrainableStarGAN(StarGAN):
 
     def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation 6, reconstruction with weight 10."""
-        made = self.translate(batch.faces, batch.targets)
+        made = self.painted(batch.faces, batch.targets)
         real, classes = self.critic(made)
         named = F.cross_entropy(classes, batch.targets.argmax(1))
-        back = F.l1_loss(self.translate(made, batch.conditions), batch.faces)
+        back = F.l1_loss(self.painted(made, batch.conditions), batch.faces)
         return named + 10 * back - real.mean(), {"cycle_face": back}
 
 
@@ -88,7 +103,7 @@ def published_loop(network: TrainableStarGAN, data: TrainingFaces, batch_size: i
     device = next(network.parameters()).device
     while True:
         batch = data.batch(draws, batch_size, 0.0).to(device)
-        updates = [("critic", critic, network.critic_loss)]
+        updates = [("critic", critic, network.published_critic_loss)]
         if (step + 1) % GENERATOR_EVERY == 0:
             updates.append(("generator", generator, network.generator_loss))
         for name, optimizer, objective in updates:

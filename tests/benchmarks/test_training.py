@@ -34,13 +34,36 @@ def test_the_published_loop_updates_the_critic_five_times_as_often():
     assert not any(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def test_stargan_s_penalty_is_in_its_critic_s_loss():
+@pytest.fixture
+def small_stargan():
+    torch.manual_seed(0)
     network = TrainableStarGAN(SEVEN, StarGANSettings(64))
     network.generator = torch.nn.Conv2d(3 + len(SEVEN), 3, 1)
-    batch = noise(64, people=2).batch(torch.Generator().manual_seed(0), 2, 0.0)
-    loss, terms = network.critic_loss(batch, Progress(0, 1))
-    named = torch.nn.functional.cross_entropy(network.critic(batch.faces)[1], batch.conditions.argmax(1))
-    torch.testing.assert_close(loss, terms["critic"] + named + 10 * terms["penalty"])
+    return network, noise(64, people=2).batch(torch.Generator().manual_seed(0), 2, 0.0)
+
+
+def test_stargan_s_critic_learns_the_published_objective_in_one_pass(small_stargan):
+    network, batch = small_stargan
+    gradients = []
+    for objective in (network.critic_loss, network.published_critic_loss):
+        torch.manual_seed(1)  # the same share between real and made
+        network.critic.zero_grad()
+        loss, terms = objective(batch, Progress(0, 1))
+        named = torch.nn.functional.cross_entropy(network.critic(batch.faces)[1], batch.conditions.argmax(1))
+        torch.testing.assert_close(loss, terms["critic"] + named + 10 * terms["penalty"])
+        loss.backward()
+        gradients.append([p.grad.clone() for p in network.critic.parameters()])
+    for ours, published in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, published, rtol=1e-3, atol=1e-5)
+
+
+def test_stargan_trains_in_bf16(small_stargan):
+    network, batch = small_stargan
+    with torch.autocast("cpu", torch.bfloat16):
+        for phase in network.phases():
+            loss, _ = phase.loss(batch, Progress(0, 1))
+            loss.backward()
+            assert loss.isfinite()
 
 
 def test_milliseconds_of_the_phases_add_up(tmp_path, capsys):
