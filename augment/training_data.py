@@ -71,6 +71,15 @@ class TrainingFaces:
         return replace(found, rows_by_class=rows)
 
     @cached_property
+    def shown_by_group(self) -> dict[int, Tensor]:
+        """The classes that each group shows."""
+        assert self.groups is not None
+        return {
+            int(group): self.labels[(self.groups == group) & (self.labels >= 0)].unique()
+            for group in self.groups.unique()
+        }
+
+    @cached_property
     def company(self) -> Company:
         """Who has two pictures or more."""
         return Company.among(self._subjects(torch.arange(len(self.faces))))
@@ -170,10 +179,24 @@ class TrainingFaces:
                 for c, u in zip(which_class.tolist(), draws, strict=True)
             ]
         )
+        return rows, self._one_hot(self._targets(rows, which_class, generator))
+
+    def _targets(self, rows: Tensor, shown: Tensor, generator: torch.Generator) -> Tensor:
+        """For faces of these rows (n,), which show these of `rows_by_class`, another class, (n,)."""
         # Only what some face shows: the critic knows nothing of the rest, and a system cannot learn it.
-        step = torch.randint(1, len(self.rows_by_class), (n,), generator=generator)
+        step = torch.randint(1, len(self.rows_by_class), (len(rows),), generator=generator)
         present = torch.tensor([int(self.labels[rows_of[0]]) for rows_of in self.rows_by_class])
-        return rows, self._one_hot(present[(which_class + step) % len(present)])
+        targets = present[(shown + step) % len(present)]
+        if self.groups is None:
+            return targets
+        # Of a class that one group alone shows, the critic would take all that tells the groups apart for signs.
+        draws = torch.rand(len(rows), generator=generator)
+        for place, row in enumerate(rows.tolist()):
+            others = self.shown_by_group[int(self.groups[row])]
+            others = others[others != self.labels[row]]
+            if len(others):
+                targets[place] = others[int(draws[place] * len(others))]
+        return targets
 
     def _floats(self, rows: Tensor) -> Tensor:
         return self.faces[rows].float().div_(127.5).sub_(1)
@@ -287,7 +310,9 @@ def load_training_faces(
 
 
 def side_by_side(own: TrainingFaces, also: TrainingFaces) -> TrainingFaces:
-    """Put the faces of two datasets together, whose classes are the same; of each class both are drawn as often.
+    """Put the faces of two datasets together, whose classes are the same.
+
+    Of each class both are drawn as often, and faces are asked for classes of their own dataset.
 
     Args:
         own: faces whose conditions are classes.

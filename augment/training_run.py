@@ -90,7 +90,8 @@ def train(
         compiled: have `torch.compile` make code for the networks that make faces; the last bits of sums differ.
         initial: checkpoint of the same system to begin with, whatever its expressions; see `begin_with`.
         also: another aligned dataset to learn from beside, such as rendered faces, whose labels are exact and whose
-            people all show every expression; of each expression both are drawn from as often. Its own are learnt too.
+            people all show every expression; of each expression both are drawn from as often. Its own are learnt too;
+            faces are asked for what their own dataset shows.
 
     Returns:
         The checkpoint folder.

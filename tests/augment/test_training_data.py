@@ -239,6 +239,26 @@ def test_a_hash_of_training_faces_is_of_all_that_is_learnt_from_them_and_not_of_
     assert len(hashes) == 6
 
 
+def test_faces_are_asked_for_what_their_own_dataset_shows():
+    own = numbered_faces([-1] * 3, [0, 1, 0])
+    also = numbered_faces([-1] * 5, [0, 1, 1, 2, 2])
+    also = replace(also, faces=also.faces + 100)
+    batch = side_by_side(own, also).batch(torch.Generator().manual_seed(1), 600, 0.0)
+    from_also = (batch.faces.amax((1, 2, 3)) * 127.5 + 127.5) > 95
+    assert batch.targets[~from_also, 2].sum() == 0
+    assert (batch.conditions * batch.targets).sum() == 0
+    assert batch.targets.sum(1).eq(1).all()
+    # Of the classes that a face does not show, either is asked for as often.
+    asked = batch.targets[from_also & (batch.conditions[:, 0] == 1)].mean(0)
+    assert asked[1] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_dataset_of_one_expression_is_asked_for_what_the_other_shows():
+    own = replace(numbered_faces([-1, -1], [0, 1]), labels=torch.zeros(2, dtype=torch.long), part=True)
+    batch = side_by_side(own, numbered_faces([-1, -1], [1, 2])).batch(torch.Generator().manual_seed(1), 100, 0.0)
+    assert batch.targets[batch.conditions[:, 0] == 1, 1:].sum(1).eq(1).all()
+
+
 def test_of_two_datasets_side_by_side_both_are_drawn_as_often_and_nobody_is_in_both():
     own = replace(numbered_faces([0, 0, 1], [0, 1, 0]), subject_names=("a", "b"))
     also = replace(numbered_faces([0, 0, 0, 1, 1, 1, -1], [0, 1, 2, 0, 1, 2, 0]), subject_names=("a", "c"))
