@@ -4,8 +4,8 @@ First every system, `compact`: steps a second, and milliseconds that each phase 
 every eighth step counts an eighth). What is not a phase is `rest`: drawing the batch, and averaging the weights.
 
 Then networks of StarGAN's size with StarGAN's updates, one of the critic a step, with WGAN-GP, and one of the generator
-every fifth: the published loop in float32; the same networks and objective in our trainer; and LSSL made as large. LSSL
-does more than StarGAN (heat maps, and a network that draws them).
+every fifth: the published loop in float32; the same networks and updates in our trainer, the critic's in one pass; and
+LSSL made as large. LSSL does more than StarGAN (heat maps, and a network that draws them).
 
 Faces are noise and weights random, which cost the same. Everything is measured in turn, repetition by repetition, so
 that other work on the machine falls on all alike; the medians count. Times are processor time, with as many threads as
