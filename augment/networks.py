@@ -213,8 +213,8 @@ class Retouch(nn.Module):
 def mean_around(maps: Tensor, side: int) -> Tensor:
     """Mean over the square of an odd side, pixels, around every pixel of (N, C, H, W), as far as it is in the picture.
 
-    Along one direction, then along the other: a fraction of the work. As products of matrices it is some five times
-    faster than by pooling; in float64, which autocast leaves alone and whose rounding another batch does not show.
+    Along one direction, then along the other: a fraction of the work. As products of matrices it is two to seven
+    times faster than by pooling; in float64, which autocast leaves alone, and whose rounding hides what batch it was.
     """
     shares = []
     for length in maps.shape[-2:]:

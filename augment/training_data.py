@@ -33,7 +33,8 @@ class TrainingFaces:
     where none are known; attributes (N, A) float32 in [0, 1], what is known of the faces besides their class, a row of
     zeros where nothing is; subjects (N,) int64 into subject_names, -1 where unknown; intensities (N, classes) float32
     in [0, 1], what was measured on each face, None where its class is the condition. Where they are given, labels do
-    not matter. groups (N,) int64 are drawn alike within their class; None to draw all faces of a class alike.
+    not matter. groups (N,) int64 are drawn alike within their class, and their faces are asked for what their group
+    shows; None to draw all faces of a class alike.
     """
 
     faces: Tensor
