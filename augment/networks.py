@@ -50,6 +50,36 @@ class UpStage(nn.Module):
         return self.layers(x)
 
 
+class Halving(nn.Conv2d):
+    """A critic's 4×4 convolution of stride 2; (N, C, H, W) to (N, out, H/2, W/2), even H and W.
+
+    Maps of few pixels go through it as one product of matrices. On a CPU that is two to five times faster, backward
+    too: there the many weights are what takes time, and a convolution fetches them again and again.
+
+    Args:
+        channels: C.
+        out_channels: of the result.
+        leak: slope below zero of the leaky ReLU that follows, for the initial weights. Without norms, torch's own would
+            let little of a face through four layers, and a critic would need most of a short run to wake up.
+    """
+
+    few_pixels = 16
+
+    def __init__(self, channels: int, out_channels: int, leak: float) -> None:
+        super().__init__(channels, out_channels, 4, 2, 1)
+        nn.init.kaiming_normal_(self.weight, a=leak)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve."""
+        rows, columns = x.shape[2:]
+        if x.is_cuda or rows * columns > self.few_pixels:
+            return super().forward(x)
+        windows = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
+        # All faces' windows in one matrix: of each face apart, torch would multiply one after another.
+        seen = F.linear(windows.mT.flatten(0, 1), self.weight.flatten(1), self.bias)
+        return seen.view(len(x), rows // 2, columns // 2, -1).permute(0, 3, 1, 2)
+
+
 class Opinion(NamedTuple):
     """What a critic says of samples."""
 
@@ -91,11 +121,7 @@ class PatchCritic(nn.Module):
         self.levels = nn.ModuleList()
         for level in range(depth):
             wider = width * 2**level
-            convolution = nn.Conv2d(channels, wider, 4, 2, 1)
-            # Without norms, torch's own initial weights would let little of a face through four layers, and the critic
-            # would need most of a short run to wake up.
-            nn.init.kaiming_normal_(convolution.weight, a=leak)
-            self.levels.append(nn.Sequential(convolution, nn.LeakyReLU(leak)))
+            self.levels.append(nn.Sequential(Halving(channels, wider, leak), nn.LeakyReLU(leak)))
             channels = wider
         self.real = nn.Conv2d(channels, maps, 3, padding=1, bias=False)
         self.fine = nn.Conv2d(channels // 2, 1, 3, padding=1, bias=False) if fine else None

@@ -1,7 +1,7 @@
 """StarGAN's training as published, the reference for the speed of ours: plain loops, float32, one update after another.
 
 The published critic and objective stand here: `published_loop` runs them as the paper's authors describe it, and
-`TrainableStarGAN` gives our trainer the same updates, computed in fewer passes.
+`TrainableStarGAN` gives our trainer the same updates, computed in fewer passes and by the layers of our critics.
 
 Source: Choi et al., "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation",
 CVPR 2018, table 5, equations 4 to 6, section 5.3 and appendix 7.2.
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment.losses import gradient_penalty
+from augment.networks import Halving
 from augment.systems import Batch, Phase, Progress
 from augment.training_data import TrainingFaces
 from benchmarks.stargan import StarGAN, StarGANSettings
@@ -25,15 +26,23 @@ BETAS = (0.5, 0.999)
 
 
 class StarGANCritic(nn.Module):
-    """Six halvings from 64 to 2048 channels; faces (N, 3, S, S) to patches (N, 1, S/64, S/64) and logits (N, K)."""
+    """Six halvings from 64 to 2048 channels; faces (N, 3, S, S) to patches (N, 1, S/64, S/64) and logits (N, K).
 
-    def __init__(self, size: int, classes: int) -> None:
+    Args:
+        size: S, a multiple of 64.
+        classes: K.
+        plain: whether every layer is torch's own convolution, as published, or our critics'.
+    """
+
+    def __init__(self, size: int, classes: int, plain: bool) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
         for level in range(6):
-            layers += [nn.Conv2d(channels, 64 * 2**level, 4, 2, 1), nn.LeakyReLU(0.01)]
-            channels = 64 * 2**level
+            wider = 64 * 2**level
+            layers.append(nn.Conv2d(channels, wider, 4, 2, 1) if plain else Halving(channels, wider, 0.01))
+            layers.append(nn.LeakyReLU(0.01))
+            channels = wider
         self.layers = nn.Sequential(*layers)
         self.patches = nn.Conv2d(channels, 1, 3, 1, 1, bias=False)
         self.classes = nn.Conv2d(channels, classes, size // 64, bias=False)
@@ -45,11 +54,13 @@ class StarGANCritic(nn.Module):
 
 
 class TrainableStarGAN(StarGAN):
-    """StarGAN with its critic and its objective."""
+    """StarGAN with its critic, in layers of ours or `plain` ones, and its objective."""
 
-    def __init__(self, condition_names: tuple[str, ...], settings: StarGANSettings | None = None) -> None:
+    def __init__(
+        self, condition_names: tuple[str, ...], settings: StarGANSettings | None = None, plain: bool = False
+    ) -> None:
         super().__init__(condition_names, settings)
-        self.critic = StarGANCritic(self.size, len(condition_names))
+        self.critic = StarGANCritic(self.size, len(condition_names), plain)
 
     def phases(self) -> list[Phase]:
         """One update of the critic in every step, one of the generator in every fifth."""

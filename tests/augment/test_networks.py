@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch.nn import functional as F
 
 from augment.networks import (
+    Halving,
     PatchCritic,
     ResidualBlock,
     Retouch,
@@ -66,6 +68,21 @@ def test_the_mean_around_a_pixel_leaves_out_what_is_outside_the_picture():
     for y, x in ((0, 0), (3, 3), (5, 1)):
         square = maps[:, :, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
         torch.testing.assert_close(around[:, :, y, x], square.mean((2, 3)))
+
+
+@pytest.mark.parametrize("sides", [(2, 2), (4, 4), (2, 8), (8, 8)])
+def test_halving_is_a_convolution_however_few_pixels_there_are(sides):
+    torch.manual_seed(0)
+    halving = Halving(3, 5, 0.2).double()
+    maps = torch.randn(2, 3, *sides, dtype=torch.float64, requires_grad=True)
+    plain = F.conv2d(maps, halving.weight, halving.bias, stride=2, padding=1)
+    torch.testing.assert_close(halving(maps), plain)
+    gradients = []
+    for answer in (halving(maps), plain):
+        # As a gradient penalty asks: the gradient of a gradient.
+        (slope,) = torch.autograd.grad(answer.square().sum(), maps, create_graph=True)
+        gradients.append(torch.autograd.grad(slope.square().sum(), [maps, *halving.parameters()]))
+    torch.testing.assert_close(gradients[0], gradients[1])
 
 
 def test_critic_augmentation_varies_samples_and_passes_gradients():
