@@ -12,6 +12,7 @@ rule on the label alone, and all others, reject; writes them as JSON:
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,6 +60,9 @@ class Options:
     """Faces of each fault; clean ones as many as are held out."""
     held_out: float = 0.25
     """Share of the faces that stand in for made ones."""
+    worn: str = ""
+    """Regular expression; what it finds in the file names of a face and of what it is said to be made from is the same.
+    For what no system puts on or takes off, such as `sunglasses|open` in CMU Face Images."""
     most_faces: int = 4000
     """Real faces that are used, at most."""
     seed: int = 0
@@ -87,16 +91,19 @@ class Planter:
         faces: real faces.
         pictures: the same.
         held: which stand in for made ones, (N,) bool.
+        sources: from `possible_sources`.
         seed: of the draws.
     """
 
-    def __init__(self, faces: FaceTable, pictures: list[np.ndarray], held: np.ndarray, seed: int) -> None:
+    def __init__(
+        self, faces: FaceTable, pictures: list[np.ndarray], held: np.ndarray, sources: np.ndarray, seed: int
+    ) -> None:
         self.pictures, self.held, self.generator = pictures, held, np.random.default_rng(seed)
         self.descriptions = np.stack([describe(picture) for picture in pictures])
         self.labels = faces.table["label"].to_numpy()
         self.subjects = faces.table["subject"].to_numpy()
         self.known = faces.table["subject"].notna().to_numpy()
-        self.sources = possible_sources(faces)
+        self.sources = sources
         self.vocabulary = faces.vocabulary
         self.deck: list[int] = []
 
@@ -159,15 +166,19 @@ class Planter:
         return replace(planted, picture=change(planted.picture, self.generator))
 
 
-def possible_sources(faces: FaceTable) -> np.ndarray:
+def possible_sources(faces: FaceTable, worn: str = "") -> np.ndarray:
     """Which faces could be each one's source, (N, N) bool: the same person's with another expression, seen alike.
 
     A translated face looks the way its source does; pairs whose heads are turned apart by more than 10 degrees, where
-    that was measured, would stand in for none.
+    that was measured, or in whose file names the regular expression `worn` finds different things, would stand in for
+    none.
     """
     labels, subjects = (faces.table[name].to_numpy(dtype=object) for name in ("label", "subject"))
     known = faces.table["subject"].notna().to_numpy()
     pairs = (subjects[:, None] == subjects) & known[:, None] & (labels[:, None] != labels)
+    if worn:
+        found = np.array(["/".join(re.findall(worn, name)) for name in faces.table["file_name"]])
+        pairs &= found[:, None] == found
     measures = read_measures(faces.root, faces.table["file_name"].tolist())
     if measures is not None:
         turn = np.abs(measures.pose[:, None, :2] - measures.pose[None, :, :2]).max(2)
@@ -175,11 +186,11 @@ def possible_sources(faces: FaceTable) -> np.ndarray:
     return pairs
 
 
-def hold_out(faces: FaceTable, pictures: list[np.ndarray], share: float, seed: int) -> np.ndarray:
+def hold_out(faces: FaceTable, pictures: list[np.ndarray], sources: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which faces stand in for made ones, (N,) bool: pictures that have no copy and, of known people, a source."""
     names, times = np.unique(same_pictures(faces, pictures), return_inverse=True, return_counts=True)[1:]
     single = times[names] == 1
-    known, sources = faces.table["subject"].notna().to_numpy(), possible_sources(faces)
+    known = faces.table["subject"].notna().to_numpy()
     held = np.zeros(len(faces), bool)
     # How many sources each face still has, so that none loses its last.
     left = sources.sum(1)
@@ -228,14 +239,15 @@ def measure(options: Options) -> dict[str, Any]:
     faces = faces.select(np.sort(np.random.default_rng(options.seed).permutation(len(faces))[: options.most_faces]))
     pixels = load_faces(faces, None)
     pictures = pictures_of(pixels)
-    held = hold_out(faces, pictures, options.held_out, options.seed)
+    sources = possible_sources(faces, options.worn)
+    held = hold_out(faces, pictures, sources, options.held_out, options.seed)
     rest = faces.select(~held)
     jury = train_jury(rest, pixels[~held], options.out / "judges", options.judge)
     landmarker = FaceLandmarker() if options.scoring.landmarks else None
     reference = Reference(rest, pixels[~held], jury, landmarker, options.scoring.real_faces)
     of_real, rules = reference.real_scores(), read_rules(options.filter)
     place = {row: i for i, row in enumerate(np.flatnonzero(~held).tolist())}
-    planter = Planter(faces, pictures, held, options.seed)
+    planter = Planter(faces, pictures, held, sources, options.seed)
     rows, sheet = [], []
     for fault in tqdm(FAULTS, desc="faults", unit="fault"):
         planted = planter.plant(fault, options.faces)

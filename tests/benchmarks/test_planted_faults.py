@@ -1,11 +1,12 @@
 """Planted faults are what their names say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from augment.folders import load_faces
+from augment.folders import FaceTable, load_faces
 from augment.scoring.reference import pictures_of
-from benchmarks.planted_faults import CLEAN, FAULTS, REPEATED, REPEATS, Planter, hold_out
+from benchmarks.planted_faults import CLEAN, FAULTS, REPEATED, REPEATS, Planter, hold_out, possible_sources
 from tests.drawn_dataset import draw_dataset
 
 
@@ -13,8 +14,17 @@ from tests.drawn_dataset import draw_dataset
 def planter(tmp_path):
     faces = draw_dataset(tmp_path, subjects=12, landmarks=False)
     pictures = pictures_of(load_faces(faces, None))
-    held = hold_out(faces, pictures, 0.25, seed=0)
-    return faces, Planter(faces, pictures, held, seed=0)
+    sources = possible_sources(faces)
+    held = hold_out(faces, pictures, sources, 0.25, seed=0)
+    return faces, Planter(faces, pictures, held, sources, seed=0)
+
+
+def test_a_face_is_made_from_one_with_the_same_glasses(tmp_path):
+    names = ["happy/a_open.png", "sad/a_sunglasses.png", "sad/a_open.png", "happy/b_open.png"]
+    table = pd.DataFrame({"file_name": names, "label": [n.split("/")[0] for n in names], "subject": list("aaab")})
+    faces = FaceTable(tmp_path, table, ("happy", "sad"), table[:0], ())
+    assert np.argwhere(possible_sources(faces)).tolist() == [[0, 1], [0, 2], [1, 0], [2, 0]]
+    assert np.argwhere(possible_sources(faces, "open|sunglasses")).tolist() == [[0, 2], [2, 0]]
 
 
 def test_held_out_faces_keep_a_source_of_their_person_to_learn_from(planter):

@@ -49,14 +49,16 @@ def test_stargan_s_critic_learns_the_published_objective_in_one_pass(small_starg
     published._modules = network._modules | {"critic": StarGANCritic(64, len(SEVEN), plain=True)}
     published.critic.load_state_dict(network.critic.state_dict())
     gradients = []
-    for network, objective in ((network, network.critic_loss), (published, published.published_critic_loss)):
+    for critic, objective in (
+        (network.critic, network.critic_loss),
+        (published.critic, published.published_critic_loss),
+    ):
         torch.manual_seed(1)  # the same share between real and made
-        network.critic.zero_grad()
         loss, terms = objective(batch, Progress(0, 1))
-        named = torch.nn.functional.cross_entropy(network.critic(batch.faces)[1], batch.conditions.argmax(1))
+        named = torch.nn.functional.cross_entropy(critic(batch.faces)[1], batch.conditions.argmax(1))
         torch.testing.assert_close(loss, terms["critic"] + named + 10 * terms["penalty"])
         loss.backward()
-        gradients.append([p.grad.clone() for p in network.critic.parameters()])
+        gradients.append([p.grad for p in critic.parameters()])
     for ours, published in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, published, rtol=1e-3, atol=1e-5)
 
