@@ -44,7 +44,10 @@ class TrainingSettings:
     batch_size: int = 8
     """Faces per step, over all devices."""
     learning_rate: float = 4e-4
-    """Adam's step size; constant for the first half, then down to 0 in a line."""
+    """Adam's step size, until `cooldown`."""
+    cooldown: float = 0.5
+    """Share of the steps, the last ones, over which the step size goes down to 0 in a line; as it does, changes get
+    cleaner, and smaller."""
     seed: int = 0
     """Everything random follows from it."""
     average_decay: float = 0.998
@@ -63,10 +66,12 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_least(self, 1, "steps", "batch_size", "sample_every", "save_every")
         check_seed(self.seed)
-        if not self.learning_rate > 0 or not 0 <= self.average_decay < 1 or not self.jitter >= 0:
+        if not (
+            self.learning_rate > 0 and 0 <= self.cooldown <= 1 and 0 <= self.average_decay < 1 and self.jitter >= 0
+        ):
             raise EmoaugError(
-                f"learning_rate is {self.learning_rate}, average_decay {self.average_decay}, jitter {self.jitter}; "
-                "allowed are above 0, 0 to below 1, and 0 or more"
+                f"learning_rate is {self.learning_rate}, cooldown {self.cooldown}, average_decay {self.average_decay}, "
+                f"jitter {self.jitter}; allowed are above 0, 0 to 1, 0 to below 1, and 0 or more"
             )
 
 
@@ -199,7 +204,7 @@ class Trainer:
     def _one_step(self) -> None:
         s, progress = self.settings, Progress(self.step, self.settings.steps)
         generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
-        decay = min(1.0, 2 * (1 - progress.share))
+        decay = 1.0 if s.cooldown == 0 else min(1.0, (1 - progress.share) / s.cooldown)
         with sharing(self.share):
             batch = self.data.batch(generator, s.batch_size, s.jitter, self.translator.partners).to(self.device)
             for phase in self.phases:

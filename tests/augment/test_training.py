@@ -67,6 +67,29 @@ def test_a_run_away_loss_stops_with_a_message_and_keeps_the_last_good_checkpoint
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
 
 
+@pytest.mark.parametrize(("cooldown", "last"), [(0.0, [1, 1, 1, 1]), (0.25, [1, 1, 2 / 3, 1 / 3]), (1.0, [4, 3, 2, 1])])
+def test_steps_shrink_over_the_last_part_of_the_training(faces, tmp_path, monkeypatch, cooldown, last):
+    sizes = []
+    real_step = Trainer._one_step
+
+    def watched(self):
+        real_step(self)
+        sizes.append(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+
+    monkeypatch.setattr(Trainer, "_one_step", watched)
+    settings = replace(SETTINGS, cooldown=cooldown, learning_rate=1e-3)
+    train(faces, tmp_path / "run", "lssl", SYSTEM, settings)
+    assert len(sizes) == 12
+    whole = [12, 11, 10, 9, 8, 7, 6, 5, *last] if cooldown == 1 else [1] * 8 + last
+    assert sizes == pytest.approx([1e-3 * size / whole[0] for size in whole])
+
+
+def test_settings_that_no_training_can_have_are_refused():
+    for wrong in ({"learning_rate": 0}, {"cooldown": 1.5}, {"average_decay": 1}, {"jitter": -1}):
+        with pytest.raises(EmoaugError, match=f"{next(iter(wrong))}.*allowed are"):
+            replace(SETTINGS, **wrong)
+
+
 def test_pictures_and_faces_are_inverse():
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     back = to_pictures(pixels.float() / 127.5 - 1)[0]
