@@ -1,13 +1,17 @@
 """Train the weights that come with the package: LSSL for seven expressions, from rendered faces and the London set.
 
-Real faces give neutral and happy and what people look like; rendered ones, half of them in the light and before the
-backdrops of the real ones, give all seven expressions, shown strongly: faint ones teach a system to change little. Half
-of the rendered people hold still, so that their pictures are pairs: without these, open mouths seldom learnt to close.
-LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
-CC BY 4.0) as `emoaug align` wrote it at 64 px. An hour or so of one core; every part can be stopped and goes
-on when the script is started again.
+Real faces give neutral and happy and what people look like; rendered ones, of two kinds of heads and most of them in
+the light and before the backdrops of the real ones, give all seven expressions, shown strongly: faint ones teach a
+system to change little, and so do faint smiles, which are left out. Half of the rendered people hold still, so that
+their pictures are pairs: without these, open mouths seldom learnt to close. The step size does not shrink towards the
+end: as it did, changes did too.
 
-python examples/train_default_weights.py LONDON OUT [STEPS]
+LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
+CC BY 4.0) as `emoaug align` wrote it at 64 px; FACE_MODEL the ICT-FaceKit face model (MIT), as `emoaug simulate
+--face-model` takes it. An hour or so of one core; every part can be stopped and goes on when the script is started
+again.
+
+python examples/train_default_weights.py LONDON FACE_MODEL OUT [STEPS]
 """
 
 import os
@@ -30,28 +34,41 @@ SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_smoothness_weight=0.3, pa
 """As the package's weights were trained. The defaults are for a few hundred faces, which a critic knows by heart; and
 heavier, the pairs and the distance to the source keep smiles small."""
 
+LEAST_SMILE = 0.6
+"""Of MediaPipe's mouthSmile, mean of both sides, for a face that is to teach what happy is."""
 
-def main(london: Path, out: Path, steps: int) -> None:
+
+def main(london: Path, face_model: Path, out: Path, steps: int) -> None:
     """Render, join, train."""
+    around = Surroundings.from_folder(london)
     rendered = []
-    for seed, surroundings in enumerate((None, Surroundings.from_folder(london))):
-        settings = SimulateSettings(count=70 if steps < 1000 else 1400)
-        simulate(
-            out / f"rendered-{seed}",
-            SceneSettings(intensity=(1.2, 1.6), still=0.5, seed=seed),
-            settings,
-            None,
-            surroundings,
-        )
+    for seed, (surroundings, model, intensity) in enumerate(
+        ((None, None, (1.2, 1.6)), (around, None, (1.2, 1.6)), (around, face_model, (1.0, 1.4)))
+    ):
+        scenes = SceneSettings(intensity=intensity, still=0.5, seed=seed)
+        settings = SimulateSettings(count=70 if steps < 1000 else 1400, face_model=model)
+        simulate(out / f"rendered-{seed}", scenes, settings, None, surroundings)
         rendered.append(read_faces(out / f"rendered-{seed}"))
     vocabulary = rendered[0].vocabulary
-    join(out / "all", [*rendered, read_faces(london)])
-    faces = read_faces(out / "all", vocabulary=vocabulary)
-    train(faces, out / "lssl", "lssl", SETTINGS, TrainingSettings(steps=steps), vocabulary)
+    join(out / "rendered", rendered)
+    training = TrainingSettings(steps=steps, cooldown=0.0, average_decay=0.999)
+    beside = read_faces(out / "rendered", vocabulary=vocabulary)
+    people = without_faint_smiles(read_faces(london))
+    train(people, out / "lssl", "lssl", SETTINGS, training, vocabulary, also=beside)
+
+
+def without_faint_smiles(faces: FaceTable) -> FaceTable:
+    """Leave out happy faces that MediaPipe saw smile less than `LEAST_SMILE`."""
+    measures = read_measures(faces.root, list(faces.table.file_name))
+    assert measures is not None
+    names = list(measures.blendshape_names)
+    sides = [names.index(f"mouthSmile{side}") for side in ("Left", "Right")]
+    smile = measures.blendshapes[:, sides].mean(1)
+    return faces.select((faces.table.label != "happy").to_numpy() | (smile >= LEAST_SMILE))
 
 
 def join(out: Path, parts: list[FaceTable]) -> None:
-    """Write one dataset folder with the faces of several; rendered ones count as originals, to be learnt from."""
+    """Write one dataset folder with the rendered faces of several; they count as originals, to be learnt from."""
     rows: list[dict[str, object]] = []
     measures: list[FaceMeasures] = []
     for number, part in enumerate(parts):
@@ -76,4 +93,5 @@ def join(out: Path, parts: list[FaceTable]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 6000)
+    given = [Path(argument) for argument in sys.argv[1:4]]
+    main(given[0], given[1], given[2], int(sys.argv[4]) if len(sys.argv) > 4 else 9000)

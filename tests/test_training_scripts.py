@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from augment.checkpoints import DEFAULT, load_translator, save_checkpoint
-from augment.folders import read_faces
+from augment.checkpoints import save_checkpoint
 from augment.systems.lssl import LSSL, LSSLSettings
 from tests.drawn_dataset import draw_dataset
 
@@ -46,20 +45,3 @@ def test_the_scripts_train(tmp_path, script):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "step 3: loss" in done.stdout
-
-
-@pytest.mark.slow
-def test_the_script_of_the_packages_weights_goes_through_all_its_steps_and_on_where_it_stopped(tmp_path):
-    draw_dataset(tmp_path / "photographs", subjects=8, size=64)
-    script = str(EXAMPLES / "train_default_weights.py")
-    command = [sys.executable, script, str(tmp_path / "photographs"), str(tmp_path / "out"), "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    for _ in range(2):
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-    translator = load_translator(tmp_path / "out" / "lssl")
-    assert translator.condition_names == load_translator(DEFAULT).condition_names
-    assert translator.settings == load_translator(DEFAULT).settings
-    joined = read_faces(tmp_path / "out" / "all")
-    assert len(joined) == 70 + 70 + 16
-    assert joined.for_training().all()
