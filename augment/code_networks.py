@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from augment.networks import Halving, Retouch, Retouched
+from augment.networks import Retouch, Retouched
 
 
 def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
@@ -241,7 +241,10 @@ class FaceJudge(nn.Module):
         channels, lengths = 3, []
         for level in range(depth):
             wider = width * 2**level
-            self.levels.append(nn.Sequential(Halving(channels, wider, 0.2), nn.LeakyReLU(0.2)))
+            convolution = nn.Conv2d(channels, wider, 4, 2, 1)
+            # Without norms, torch's own initial weights would let little of a face through four layers.
+            nn.init.kaiming_normal_(convolution.weight, a=0.2)
+            self.levels.append(nn.Sequential(convolution, nn.LeakyReLU(0.2)))
             lengths.append(wider * (size >> level + 1) ** 2)
             channels = wider
         self.answer = nn.Linear(lengths[-1], answers)

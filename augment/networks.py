@@ -72,12 +72,12 @@ class Halving(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve."""
         rows, columns = x.shape[2:]
-        if x.is_cuda or rows * columns > self.few_pixels:
+        if rows * columns > self.few_pixels:
             return super().forward(x)
         windows = F.unfold(x, 4, padding=1, stride=2)
         # All faces' windows in one matrix: of each face apart, torch would multiply one after another.
         seen = F.linear(windows.mT.flatten(0, 1), self.weight.flatten(1), self.bias)
-        return seen.view(len(x), rows // 2, columns // 2, -1).permute(0, 3, 1, 2)
+        return seen.unflatten(0, (len(x), -1)).mT.unflatten(2, (rows // 2, columns // 2)).contiguous()
 
 
 class Opinion(NamedTuple):
