@@ -63,7 +63,8 @@ class Halving(nn.Conv2d):
             let little of a face through four layers, and a critic would need most of a short run to wake up.
     """
 
-    few_pixels = 16
+    few_pixels: ClassVar[int] = 16
+    """H times W up to which it is one product."""
 
     def __init__(self, channels: int, out_channels: int, leak: float) -> None:
         super().__init__(channels, out_channels, 4, 2, 1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ from augment.faces import align_matrix, align_picture
 from augment.folders import FaceTable, read_faces
 from augment.landmarker import FaceLandmarker
 from augment.pictures import encode_png, write_text
+from augment.workers import cores
 from benchmarks.machine import machine
 
 SHARPNESS = -0.75
@@ -143,7 +143,7 @@ def main(options: Options) -> None:
         f"\ndrawing is {of_one['times_faster']:.0f} times as fast as one pixel after another "
         f"({of_one['loop_milliseconds']:.0f} ms), {of_one['grey_levels_apart']:.2f} grey levels apart in the mean\n"
     )
-    rates = {workers: whole(faces, workers, options.size) for workers in sorted({1, os.cpu_count() or 1})}
+    rates = {workers: whole(faces, workers, options.size) for workers in sorted({1, cores()})}
     for workers, rate in rates.items():
         print(f"{workers} worker{'s' if workers > 1 else ''}: {rate:.1f} pictures/s, starting included")
     result = {"stages": of_one, "pictures_a_second": rates, "pictures": len(faces), "size": options.size}
