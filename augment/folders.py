@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -71,7 +72,12 @@ class FaceTable:
 
     def path(self, i: int) -> Path:
         """Return the path of one picture's file (which for fer2013.csv does not exist)."""
-        return self.root / str(self.table["file_name"].iat[i])
+        return self.root / self._names[i]
+
+    @cached_property
+    def _names(self) -> np.ndarray:
+        # A cell of a table takes longer to find than a small picture's file to open.
+        return self.table["file_name"].to_numpy(object)
 
     def picture(self, i: int) -> np.ndarray:
         """Decode one picture.

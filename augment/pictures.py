@@ -5,7 +5,6 @@ A picture is a uint8 RGB array of shape (H, W, 3) with values in [0, 255]; a gre
 
 import io
 import os
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -186,8 +185,11 @@ def read_file(path: Path | str) -> tuple[np.ndarray, bytes]:
 
 def is_grey(picture: np.ndarray) -> bool:
     """Say whether the three channels of a picture, (H, W, 3), are equal everywhere."""
-    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
-    return bool(np.array_equal(red, green) and np.array_equal(green, blue))
+    # One row tells most pictures that are not.
+    return all(
+        np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 1], part[..., 2])
+        for part in (picture[:1], picture)
+    )
 
 
 def fit(picture: np.ndarray, size: int) -> np.ndarray:
@@ -235,7 +237,7 @@ def write_bytes(path: Path | str, data: bytes | Iterable[bytes], parents: bool =
     """
     # A leading dot hides the half-written file from every reader of picture folders; the short name fits where a
     # longest-possible file name would not leave room for a suffix. Text, because a Path takes longer than the system.
-    temporary = f"{os.path.split(path)[0] or '.'}/.{uuid.uuid4().hex}.tmp"
+    temporary = f"{os.path.split(path)[0] or '.'}/.{os.urandom(16).hex()}.tmp"
     try:
         with _opened(temporary, parents) as file:
             file.writelines([data] if isinstance(data, bytes) else data)
