@@ -159,6 +159,12 @@ KDEF = LabelOrder(
     ("AF", "AN", "DI", "HA", "NE", "SA", "SU"),
     "Lundqvist, Flykt & Öhman, The Karolinska Directed Emotional Faces (KDEF), Karolinska Institutet 1998",
 )
+JAFFE = LabelOrder(
+    "JAFFE",
+    ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
+    ("AN", "DI", "FE", "HA", "NE", "SA", "SU"),
+    'Lyons et al., "Coding facial expressions with Gabor wavelets", FG 1998',
+)
 CFEE = LabelOrder(
     "CFEE-22",
     ("neutral", "happy", "sad", "fear", "angry", "surprise", "disgust", *COMPOUND),
@@ -169,7 +175,7 @@ CFEE = LabelOrder(
     'Du, Tao & Martinez, "Compound facial expressions of emotion", PNAS 111(15), 2014, figure 1',
 )
 
-LABEL_ORDERS = {order.dataset: order for order in (FER2013, AFFECTNET, RAF_DB, CK_PLUS, RAFD, KDEF, CFEE)}
+LABEL_ORDERS = {order.dataset: order for order in (FER2013, AFFECTNET, RAF_DB, CK_PLUS, RAFD, KDEF, JAFFE, CFEE)}
 """The label orders by dataset name."""
 
 

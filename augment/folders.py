@@ -22,7 +22,7 @@ import pandas as pd
 from augment.expressions import UnknownExpressionError, resolve_labels
 from augment.listings import UNLABELLED, is_label, read_rows
 from augment.pictures import fit, read_file, read_picture, write_bytes
-from augment.readers import name_subjects, read_class_folders, read_fer2013, read_table
+from augment.readers import from_names, read_class_folders, read_fer2013, read_table
 from augment.workers import cores
 from emoaug import EmoaugError
 
@@ -148,6 +148,7 @@ def read_faces(
     vocabulary: Sequence[str] | None = None,
     subject_pattern: str | None = None,
     unlabelled: bool = False,
+    label_pattern: str | None = None,
 ) -> FaceTable:
     """Read a dataset without decoding its pictures.
 
@@ -162,6 +163,8 @@ def read_faces(
             first group, is the person. Takes precedence over a subject column.
         unlabelled: also take pictures without a label: those in no class folder or in one that is named "unlabelled",
             and a table's rows without one. Otherwise they are rejected.
+        label_pattern: likewise; its group "label", or its first group, is the label. Takes precedence over folders and
+            a label column. Names that it does not match are rejected.
 
     Raises:
         EmoaugError: nothing there to read, an unknown expression or split, a pattern that cannot work.
@@ -178,22 +181,27 @@ def read_faces(
         vocabulary = _saved_vocabulary(root)
 
     notes: list[str] = []
+    named_apart = unlabelled or label_pattern is not None
     if table_path is None:
-        records, rejected = read_class_folders(root, unlabelled)
+        records, rejected = read_class_folders(root, named_apart)
     else:
         rows = read_rows(table_path)
         if "pixels" in (name.lower() for name in rows.columns):
             records, rejected = read_fer2013(table_path, rows)
         else:
-            records, rejected, notes = read_table(root, table_path, rows, path.is_dir(), unlabelled)
+            records, rejected, notes = read_table(root, table_path, rows, path.is_dir(), named_apart)
+    if label_pattern is not None:
+        records, misses = from_names(records, "label", label_pattern)
+        rejected += misses
     if subject_pattern is not None:
-        records, misses = name_subjects(records, subject_pattern)
+        records, misses = from_names(records, "subject", subject_pattern)
         rejected += misses
     if not len(records):
         where = root if table_path is None else table_path
         reasons = f" ({len(rejected)} rejected: {rejected[0][0]}: {rejected[0][1]}, ...)" if rejected else ""
         lacking = not unlabelled and any("class folder" in reason or "no label" in reason for _, reason in rejected)
-        hint = "; without labels, align needs --unlabelled, and train --conditions blendshapes" if lacking else ""
+        hint = "; where file names say what is shown, --label-pattern finds it" if lacking else ""
+        hint += "; without labels, align needs --unlabelled, and train --conditions blendshapes" if lacking else ""
         raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
     # Renamed to that word, as the error below says, a folder's pictures have no label.
     bare = {old.strip().casefold(): new for old, new in (labels or {}).items() if not is_label(new)}
@@ -215,9 +223,12 @@ def read_faces(
     except UnknownExpressionError as error:
         first = records.iloc[written.index(error.label)]
         place = root / first["file_name"] if table_path is None else f"{table_path}, line {first['line']}"
-        # An album's folders are no classes.
-        none = f" To take its pictures without a label: --labels {quote(f'{error.label}={UNLABELLED}')}."
-        raise EmoaugError(f"{place}: {error}{none if unlabelled else ''}") from None
+        # An album's folders are no classes, nor are those of a dataset that has one for each person.
+        hint = f" To take its pictures without a label: --labels {quote(f'{error.label}={UNLABELLED}')}."
+        hint = hint if unlabelled else ""
+        if table_path is None and label_pattern is None:
+            hint += " Where file names and not folders say what is shown, --label-pattern finds it."
+        raise EmoaugError(f"{place}: {error}{hint}") from None
     found = iter(named)
     resolved = [None if word is None else next(found) for word in written]
     table = records.drop(columns="line").assign(label=pd.Series(resolved, dtype=object))

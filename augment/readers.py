@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -186,23 +187,41 @@ def read_fer2013(path: Path, rows: Rows) -> tuple[pd.DataFrame, list[tuple[str, 
     return records.iloc[keep].reset_index(drop=True), rejected
 
 
-def name_subjects(records: pd.DataFrame, pattern: str) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Take each face's subject from its file name."""
+_EXAMPLES = {
+    "subject": "the person's part in brackets, as in (S\\d+)",
+    "label": "the expression's part in brackets, as in _([a-z]+)_",
+}
+"""For each column that file names can tell, what its pattern needs."""
+
+
+def from_names(
+    records: pd.DataFrame, column: Literal["subject", "label"], pattern: str
+) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Take each face's subject or label from its file name; faces whose names do not tell it are left out.
+
+    Args:
+        records: see the module's docstring.
+        column: which; also what the pattern's group may be called.
+        pattern: regular expression, searched in the file names with their folders.
+
+    Returns:
+        The other faces, and the names of those left out with the reason.
+    """
     try:
         search = re.compile(pattern)
     except re.error as error:
-        raise EmoaugError(f"subject pattern {pattern!r} is not a regular expression ({error})") from None
+        raise EmoaugError(f"{column} pattern {pattern!r} is not a regular expression ({error})") from None
     if not search.groups:
-        raise EmoaugError(f"subject pattern {pattern!r} has no group; put the person's part in brackets, as in (S\\d+)")
-    group = "subject" if "subject" in search.groupindex else 1
-    found = [search.search(name) for name in records["file_name"]]
-    subjects = [match.group(group) if match else None for match in found]
-    if len(records) and not any(subjects):
+        raise EmoaugError(f"{column} pattern {pattern!r} has no group; put {_EXAMPLES[column]}")
+    group = column if column in search.groupindex else 1
+    matches = [search.search(name) for name in records["file_name"]]
+    found = [match.group(group) if match else None for match in matches]
+    if len(records) and not any(found):
         raise EmoaugError(
-            f"subject pattern {pattern!r} matches no file name, for example {records['file_name'].iat[0]!r}"
+            f"{column} pattern {pattern!r} matches no file name, for example {records['file_name'].iat[0]!r}"
         )
-    keep = np.array([bool(subject) for subject in subjects], dtype=bool)
-    reason = f"subject pattern {pattern!r} does not match"
+    keep = np.array([bool(text) for text in found], dtype=bool)
+    reason = f"{column} pattern {pattern!r} does not match"
     misses = [(name, reason) for name in records["file_name"][~keep]]
-    named = records.assign(subject=pd.Series(subjects, dtype=object))
-    return named[keep].reset_index(drop=True), misses
+    told = records.assign(**{column: pd.Series(found, dtype=object)})
+    return told[keep].reset_index(drop=True), misses

@@ -20,9 +20,12 @@ class DatasetOptions:
 
     labels: tuple[str, ...] = ()
     """Renames expressions, OLD=NEW each: --labels irritated=angry joyful=happy. The name of a published dataset stands
-    for what its numbers or letters mean: AffectNet-8, CFEE-22, CK+, FER2013, KDEF, RaFD, RAF-DB."""
+    for what its numbers or letters mean: AffectNet-8, CFEE-22, CK+, FER2013, JAFFE, KDEF, RaFD, RAF-DB."""
     vocabulary: tuple[str, ...] = ()
     """The classes, in order, with commas or spaces; by default those that the dataset has."""
+    label_pattern: str | None = None
+    """Regular expression whose group finds the expression in a file name, in the place of class folders, for example
+    '_([a-z]+)_frontal'; other files are left out."""
     subject_pattern: str | None = None
     """Regular expression whose group finds the subject in a file name, for example '(S[0-9]+)_'."""
 
@@ -30,7 +33,14 @@ class DatasetOptions:
 def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) -> FaceTable:
     """Read a dataset, with or without its unlabelled pictures, and say what is worth saying about it."""
     vocabulary = words(options.vocabulary) or None
-    faces = read_faces(path, _renames(options.labels, "--labels"), vocabulary, options.subject_pattern, unlabelled)
+    faces = read_faces(
+        path,
+        _renames(options.labels, "--labels"),
+        vocabulary,
+        options.subject_pattern,
+        unlabelled,
+        options.label_pattern,
+    )
     return _told(faces, options.labels)
 
 

@@ -68,7 +68,9 @@ def run(options: Options) -> None:
     unlabelled = options.conditions != "labels" or system.takes_unlabelled
     faces = readable(open_dataset(options.data, options.reading, unlabelled))
     check_outside(options.out, options.data, faces)
-    also = None if options.also is None else open_dataset(options.also, replace(options.reading, subject_pattern=None))
+    # Its faces have names of their own.
+    reading = replace(options.reading, subject_pattern=None, label_pattern=None)
+    also = None if options.also is None else open_dataset(options.also, reading)
     size = options.size
     if size is None and options.configuration == "compact":
         size = load_faces(faces.select([0]), None).shape[-1]

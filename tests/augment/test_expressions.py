@@ -9,6 +9,7 @@ from augment.expressions import (
     CFEE,
     CK_PLUS,
     FER2013,
+    JAFFE,
     KDEF,
     LABEL_ORDERS,
     RAF_DB,
@@ -91,6 +92,7 @@ def test_label_orders_as_published():
     ]
     assert CK_PLUS.label("2") == "contempt"
     assert KDEF.label("AF") == "fear"
+    assert JAFFE.label("FE") == "fear"
     assert RAFD.label("contemptuous") == "contempt"
     assert (len(CFEE.labels), CFEE.labels[0], CFEE.labels[-1]) == (22, "neutral", "awed")
     with pytest.raises(EmoaugError, match="RAF-DB has no expression '0'"):

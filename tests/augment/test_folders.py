@@ -2,6 +2,7 @@ import csv
 import hashlib
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from augment.expressions import BASIC
+from augment.expressions import BASIC, JAFFE, KDEF
 from augment.folders import drop_unreadable, load_faces, read_faces, write_metadata
 from augment.pictures import encode_png, write_bytes
 from emoaug import EmoaugError
@@ -251,12 +252,42 @@ def test_subject_from_the_file_name(tmp_path):
     assert "does not match" in reasons(faces)["sad/other.png"]
 
 
+@pytest.mark.parametrize("of", ["subject", "label"])
 @pytest.mark.parametrize(
     ("pattern", "message"), [(r"S\d+", "no group"), (r"(S\d+", "not a regular expression"), (r"(Q\d+)", "no file name")]
 )
-def test_subject_patterns_that_cannot_work(two_classes, pattern, message):
-    with pytest.raises(EmoaugError, match=message):
-        read_faces(two_classes, subject_pattern=pattern)
+def test_patterns_that_cannot_work(two_classes, of, pattern, message):
+    with pytest.raises(EmoaugError, match=f"{of} pattern .*{message}"):
+        read_faces(two_classes, **{f"{of}_pattern": pattern})
+
+
+def test_label_from_the_file_name(tmp_path):
+    for name in ["KA.AN1.39.tiff", "KA.HA2.30.tiff", "TM.HA1.180.tiff", "README.tiff"]:
+        save(tmp_path / name)
+    pattern = r"\.(?P<label>[A-Z]{2})\d"
+    faces = read_faces(tmp_path, JAFFE.renames(), None, r"^(..)\.", False, pattern)
+    assert faces.table[["file_name", "label", "subject"]].to_numpy().tolist() == [
+        ["KA.AN1.39.tiff", "angry", "KA"],
+        ["KA.HA2.30.tiff", "happy", "KA"],
+        ["TM.HA1.180.tiff", "happy", "TM"],
+    ]
+    assert faces.vocabulary == ("happy", "angry")
+    assert reasons(faces)["README.tiff"] == f"label pattern {pattern!r} does not match"
+
+
+def test_file_names_say_more_than_folders_and_columns(tmp_path):
+    for person in ("AF01", "BM20"):
+        for shown in ("NES", "SUS", "SUFL"):
+            save(tmp_path / person / f"{person}{shown}.jpg")
+    with pytest.raises(EmoaugError, match=r"unknown expression .AF01.*--label-pattern"):
+        read_faces(tmp_path)
+    read = partial(read_faces, labels=KDEF.renames(), subject_pattern=r"([FM]\d\d)..S", label_pattern=r"\d\d(..)S")
+    faces = read(tmp_path)
+    assert faces.table["label"].tolist() == ["neutral", "surprise", "neutral", "surprise"]
+    assert faces.table["subject"].tolist() == ["F01", "F01", "M20", "M20"]
+    assert sorted(reasons(faces)) == ["AF01/AF01SUFL.jpg", "BM20/BM20SUFL.jpg"]
+    (tmp_path / "labels.csv").write_text("file_name,label\nAF01/AF01NES.jpg,happy\nAF01/AF01SUS.jpg,\n")
+    assert read(tmp_path).table["label"].tolist() == ["neutral", "surprise"]
 
 
 def test_published_fer2013_table(tmp_path):
