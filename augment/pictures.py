@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -239,21 +238,31 @@ def write_bytes(path: Path | str, data: bytes | Iterable[bytes], parents: bool =
     # longest-possible file name would not leave room for a suffix. Text, because a Path takes longer than the system.
     temporary = f"{os.path.split(path)[0] or '.'}/.{os.urandom(16).hex()}.tmp"
     try:
-        with _opened(temporary, parents) as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
+        number = _opened(temporary, parents)
+        if isinstance(data, bytes):
+            # A file object asks the system for twice as much, and each time another thread may take over.
+            try:
+                while data:
+                    data = data[os.write(number, data) :]
+            finally:
+                os.close(number)
+        else:
+            with open(number, "wb") as file:
+                file.writelines(data)
         os.replace(temporary, path)  # noqa: PTH105 - the one call that is atomic on every system
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def _opened(path: str, parents: bool) -> BinaryIO:
-    """Open a new file; its folder is made if absent."""
+def _opened(path: str, parents: bool) -> int:
+    """Open a new file; its folder is made if absent. Gives its number."""
+    how = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        return open(path, "wb")
+        return os.open(path, how, 0o666)
     except FileNotFoundError:
         Path(path).parent.mkdir(parents=parents, exist_ok=True)
-        return open(path, "wb")
+        return os.open(path, how, 0o666)
 
 
 def write_text(path: Path | str, text: str, parents: bool = True) -> None:

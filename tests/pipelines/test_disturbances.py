@@ -137,7 +137,11 @@ def tiny(here, monkeypatch):
     settings = GenerateSettings(device="cpu", threads=1, include_real="copy")
 
     def run(out: str, event=None) -> None:
-        table = faces if event is None else Disturbed(**vars(faces))
+        table = (
+            faces
+            if event is None
+            else Disturbed(faces.root, faces.table, faces.vocabulary, faces.rejected, faces.notes)
+        )
         monkeypatch.setattr("tests.pipelines.test_disturbances.happen", event)
         generate(table, tiny_translator(), plan, here / out, settings, {"data": str(faces.root)})
 

@@ -97,7 +97,7 @@ def test_score_prints_and_filters_and_a_second_call_does_nothing(tmp_path, capsy
 def test_val_and_test_faces_are_not_compared_with(tmp_path):
     folder, real = make_folder(tmp_path)
     split = np.where(real.table["subject"] < "person06", "train", "test")
-    real = type(real)(**{**vars(real), "table": real.table.assign(split=split)})
+    real = replace(real, table=real.table.assign(split=split))
     settings = JudgeSettings(folds=2, classifier=ClassifierSettings(steps=2, batch_size=4), device="cpu")
     found = judges.judge_folder(folder, real, None, settings, judges.ScoreSettings(landmarks=False))
     assert set(found.real["file_name"]) == set(real.table["file_name"][split == "train"])
