@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augment.pictures import write_bytes
-from augment.training_data import vary
+from augment.variation import vary
 from emoaug import EmoaugError
 
 SIDE = 24

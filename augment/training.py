@@ -53,7 +53,7 @@ class TrainingSettings:
     average_decay: float = 0.998
     """Decay per step of the average of the weights; starts lower."""
     jitter: float = 1.0
-    """Strength of the random rotation, scale, shift, brightness and contrast of training faces; 0 is none."""
+    """Strength of the random rotation, scale, shift, light, greying and blur of training faces; 0 is none."""
     sample_every: int = 1000
     """Steps between two sample sheets."""
     save_every: int = 500

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from shlex import quote
@@ -19,9 +18,10 @@ from augment.folders import HELD_OUT_SPLITS, ORIGINS, FaceTable, load_faces
 from augment.intensities import IntensityScale
 from augment.measured_conditions import measured_conditions
 from augment.pairs import Company, Pairs
-from augment.ranks import drawn, mine
+from augment.ranks import mine
 from augment.systems import Batch
 from augment.systems.base import Partners
+from augment.variation import vary
 from emoaug import EmoaugError, few
 
 
@@ -238,28 +238,6 @@ def evened_out(rows: Tensor, groups: Tensor) -> Tensor:
     parts = [rows[groups == group] for group in groups.unique()]
     largest = max(map(len, parts), default=0)
     return torch.cat([part[torch.arange(largest) % len(part)] for part in parts] or [rows])
-
-
-def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Flip, rotate, scale, shift and light faces (N, 3, S, S) in [-1, 1], and take their landmarks (N, L, 2) along."""
-    n = len(faces)
-
-    def draw(spread: float) -> Tensor:
-        return (drawn(torch.rand, (n,), generator=generator) * 2 - 1) * spread * jitter
-
-    mirror = torch.where(drawn(torch.rand, (n,), generator=generator) < 0.5, -1.0, 1.0)
-    angle, zoom = draw(math.radians(6)), 1 + draw(0.06)
-    move = torch.stack([draw(0.05), draw(0.05)], 1)
-    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    # The grid asks where an output pixel comes from: p_in = A p_out + t; landmarks go the other way.
-    a = torch.stack([torch.stack([mirror * cos, -mirror * sin], 1), torch.stack([sin, cos], 1)], 1)
-    theta = torch.cat([a, move.unsqueeze(2)], 2)
-    grid = nn.functional.affine_grid(theta, list(faces.shape), align_corners=False)
-    moved = nn.functional.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
-    contrast, brightness = (1 + draw(0.15)).view(n, 1, 1, 1), draw(0.15).view(n, 1, 1, 1)
-    moved = (moved * contrast + brightness).clamp(-1, 1)
-    # A mirrored face keeps the numbers of its landmarks: maps drawn from them do not ask which side is the left.
-    return moved, torch.einsum("nij,nlj->nli", torch.linalg.inv(a), points - move.unsqueeze(1))
 
 
 def load_training_faces(

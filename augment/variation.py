@@ -1,0 +1,73 @@
+"""How training faces are varied: mirrored, moved, lit and photographed anew."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from augment.networks import smoothed
+from augment.ranks import drawn
+
+GREY, SOFT = 0.3, 0.4
+"""Shares of the faces that lose their colours, and that lose their sharpness."""
+BEND = 0.5
+"""The most that the power to which brightness is raised is doubled or halved, as a power of two."""
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Flip, rotate, scale, shift, light and photograph faces anew, and take their landmarks along.
+
+    Args:
+        faces: (N, 3, S, S) in [-1, 1].
+        points: landmarks, (N, L, 2), in [-1, 1] of the picture.
+        jitter: strength of all but the flip; 0 is none.
+        generator: source of every draw; the same draws vary another set of as many faces alike.
+
+    Returns:
+        Faces and landmarks of the same shapes.
+    """
+    n = len(faces)
+
+    def draw(spread: float) -> Tensor:
+        return (drawn(torch.rand, (n,), generator=generator) * 2 - 1) * spread * jitter
+
+    mirror = torch.where(drawn(torch.rand, (n,), generator=generator) < 0.5, -1.0, 1.0)
+    angle, zoom = draw(math.radians(6)), 1 + draw(0.06)
+    move = torch.stack([draw(0.05), draw(0.05)], 1)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    # The grid asks where an output pixel comes from: p_in = A p_out + t; landmarks go the other way.
+    a = torch.stack([torch.stack([mirror * cos, -mirror * sin], 1), torch.stack([sin, cos], 1)], 1)
+    theta = torch.cat([a, move.unsqueeze(2)], 2)
+    grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
+    moved = F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
+    moved = _photographed(moved, jitter, generator)
+    contrast, brightness = (1 + draw(0.15)).view(n, 1, 1, 1), draw(0.15).view(n, 1, 1, 1)
+    moved = (moved * contrast + brightness).clamp(-1, 1)
+    # A mirrored face keeps the numbers of its landmarks: maps drawn from them do not ask which side is the left.
+    return moved, torch.einsum("nij,nlj->nli", torch.linalg.inv(a), points - move.unsqueeze(1))
+
+
+def _photographed(faces: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
+    """Faces (N, 3, S, S) in [-1, 1] as other cameras have them: some grey, some less sharp, darker or paler.
+
+    A few hundred faces often come from one studio, and the faces that a system is to change from anywhere.
+    """
+    if jitter == 0:
+        return faces
+
+    def draw() -> Tensor:
+        return drawn(torch.rand, (len(faces), 1, 1, 1), generator=generator)
+
+    def some(share: float) -> Tensor:
+        return (draw() < min(1.0, share * jitter)).float()
+
+    luma = (faces * faces.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    faces = torch.lerp(faces, luma.expand_as(faces), some(GREY))
+    power = 2 ** ((draw() * 2 - 1) * BEND * jitter)
+    faces = ((faces + 1) / 2).clamp_min(0).pow(power) * 2 - 1
+    return torch.lerp(faces, smoothed(smoothed(faces)), some(SOFT) * draw())

@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from augment import variation
+from augment.variation import GREY, SOFT, vary
+
+
+def faces(n: int = 400) -> torch.Tensor:
+    """Smooth coloured pictures with fine stripes, (n, 3, 16, 16) in [-1, 1]."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(n, 3, 4, 4, generator=generator) - 0.5
+    stripes = 0.2 * (1 - 2 * (torch.arange(16) % 2))
+    return torch.nn.functional.interpolate(coarse, 16, mode="bilinear") + stripes
+
+
+def varied(x: torch.Tensor, jitter: float = 1.0, seed: int = 1) -> torch.Tensor:
+    return vary(x, torch.zeros(len(x), 1, 2), jitter, torch.Generator().manual_seed(seed))[0]
+
+
+def test_face_and_landmarks_move_as_one():
+    # A bright dot at each landmark must be found at the moved landmark.
+    generator = torch.Generator().manual_seed(3)
+    size, n = 64, 32
+    places = torch.randint(20, 44, (n, 2), generator=generator)
+    faces = torch.full((n, 3, size, size), -1.0)
+    for i, (x, y) in enumerate(places.tolist()):
+        faces[i, :, y - 1 : y + 2, x - 1 : x + 2] = 1.0
+    points = ((places.float() + 0.5) * 2 / size - 1).unsqueeze(1)
+    moved, after = vary(faces, points, 1.0, generator)
+    weight = (moved[:, 0] - moved[:, 0].amin((1, 2), keepdim=True)).clamp_min(0)
+    axis = (torch.arange(size) + 0.5) * 2 / size - 1
+    x = (weight.sum(1) * axis).sum(1) / weight.sum((1, 2))
+    y = (weight.sum(2) * axis).sum(1) / weight.sum((1, 2))
+    assert (x - after[:, 0, 0]).abs().max() < 0.02
+    assert (y - after[:, 0, 1]).abs().max() < 0.02
+    assert (after[:, 0, 0] * points[:, 0, 0] < 0).any()  # some were mirrored
+
+
+def test_without_jitter_faces_are_mirrored_at_most():
+    x = faces(40)
+    y = varied(x, 0.0)
+    apart = [(y - other).abs().amax((1, 2, 3)) for other in (x, x.flip(3))]
+    assert torch.minimum(*apart).max() < 1e-5
+    assert min(a.max() for a in apart) > 0.1
+
+
+def test_the_same_draws_vary_two_sets_alike():
+    # Light and shade that are raised to a power, greyed, blurred and moved alike keep their order everywhere.
+    x = faces(40)
+    brighter = (x + 0.05).clamp(-1, 1)
+    assert (varied(brighter) >= varied(x) - 1e-5).all()
+    assert not torch.equal(varied(x), varied(x, seed=2))
+
+
+def test_some_faces_are_grey_and_some_keep_their_colours():
+    x = faces()
+    y = varied(x)
+    grey = (y - y.mean(1, keepdim=True)).abs().amax((1, 2, 3)) < 1e-5
+    assert grey.float().mean() == pytest.approx(GREY, abs=0.08)
+    coloured = (y - y.mean(1, keepdim=True)).abs().mean((1, 2, 3))[~grey]
+    assert coloured.min() > 0.1 * coloured.median()
+
+
+def test_grey_is_the_luma_of_video():
+    # Red, green and blue of one brightness, greyed, with nothing else done to them: Rec. 601's shares.
+    colours = torch.diag(torch.full((3,), 2.0)) - 1
+    x = colours.view(3, 3, 1, 1).expand(3, 3, 8, 8)
+    found = []
+    for seed in range(200):
+        y = varied(x, 0.02, seed)
+        grey = (y - y.mean(1, keepdim=True)).abs().amax((1, 2, 3)) < 1e-6
+        found += [(i, float(y[i].mean() + 1) / 2) for i in range(3) if grey[i]]
+    for i, share in enumerate((0.299, 0.587, 0.114)):
+        values = [value for number, value in found if number == i]
+        assert values
+        assert sum(values) / len(values) == pytest.approx(share, abs=0.01)
+
+
+def test_some_faces_lose_more_or_less_of_their_sharpness(monkeypatch):
+    x = faces()
+    y = varied(x)
+    monkeypatch.setattr(variation, "SOFT", 0.0)
+    sharp = varied(x)  # the same draws, and nothing blurred
+
+    def fine(z: torch.Tensor) -> torch.Tensor:
+        return (z - torch.nn.functional.avg_pool2d(z, 3, 1, 1))[..., 2:-2, 2:-2].square().sum((1, 2, 3)).sqrt()
+
+    kept = fine(y) / fine(sharp)
+    same = (y - sharp).abs().amax((1, 2, 3)) < 1e-6
+    assert same.float().mean() == pytest.approx(1 - SOFT, abs=0.08)
+    assert (kept[~same] < 1).all()
+    assert kept[~same].min() < 0.5
+    assert kept[~same].max() > 0.9
