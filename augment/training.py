@@ -206,7 +206,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
         decay = 1.0 if s.cooldown == 0 else min(1.0, (1 - progress.share) / s.cooldown)
         with sharing(self.share):
-            batch = self.data.batch(generator, s.batch_size, s.jitter, self.translator.partners).to(self.device)
+            wanted = self.translator.partners, self.translator.own_share
+            batch = self.data.batch(generator, s.batch_size, s.jitter, *wanted).to(self.device)
             for phase in self.phases:
                 if self.step % phase.every == 0:
                     self._update(phase, batch, progress, decay)

@@ -90,7 +90,14 @@ class TrainingFaces:
         if partners == "same subject":
             (self.pairs if self.intensities is None else self.company).check(len(self.faces))
 
-    def batch(self, generator: torch.Generator, size: int, jitter: float, partners: Partners = "none") -> Batch:
+    def batch(
+        self,
+        generator: torch.Generator,
+        size: int,
+        jitter: float,
+        partners: Partners = "none",
+        own_share: float = 0.0,
+    ) -> Batch:
         """Draw faces of all classes alike, each with a target that it does not show, and vary them.
 
         Of measured faces all are drawn alike, and the target is what another one shows, so that targets are
@@ -101,16 +108,16 @@ class TrainingFaces:
         faces, all other pictures of the person), people who have but one are not drawn, and face and partner are
         flipped and varied alike, as they are to be compared pixel by pixel. For `same subject if any`, faces and
         targets are drawn as without partners, and the partner is a picture of the person that shows the target, varied
-        alike; the same picture where there is none. For `anyone`, the partner is with
-        probability 1/2 the same picture, as IP-GAN's training alternates, and with probability 1/4, where there is one,
-        the person's picture with another expression, both varied as the face is; else any other, labelled or not,
-        varied apart.
+        alike; the same picture where there is none. For `anyone`, a share of the partners are the person's picture with
+        another expression, where there is one; of the rest half are the same picture, as IP-GAN's training alternates;
+        both are varied as the face is. Else it is any other, labelled or not, varied apart.
 
         Args:
             generator: source of every draw.
             size: faces to draw; of several processes that share batches, all together, and each gets its own.
             jitter: strength of the variation beside the flip; 0 is none.
             partners: the second face that comes with each.
+            own_share: probability of the person's picture with another expression, for `anyone`.
         """
         self.check_partners(partners)
         if partners == "same subject":
@@ -131,7 +138,7 @@ class TrainingFaces:
             return batch
         alone = None
         if partners == "anyone":
-            others, alone = self._anyone(whole, generator)
+            others, alone = self._anyone(whole, own_share, generator)
         others = mine(others)
         second, points = self._varied(others, jitter, torch.Generator().set_state(before))
         if alone is not None:
@@ -147,15 +154,16 @@ class TrainingFaces:
             same_picture=rows == others,
         )
 
-    def _anyone(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _anyone(self, rows: Tensor, own_share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Partners for `anyone`, and which of mine are varied apart."""
         n = len(rows)
         draws = torch.rand(n, generator=generator)
         step = torch.randint(1, len(self.faces), (n,), generator=generator)
-        others = torch.where(draws < 0.5, rows, (rows + step) % len(self.faces))
+        same = draws < (1 - own_share) / 2
+        others = torch.where(same, rows, (rows + step) % len(self.faces))
         of_person = self.pairs.partners(rows, generator)
-        own = (draws >= 0.75) & (of_person >= 0)
-        return torch.where(own, of_person, others), mine((draws >= 0.5) & ~own)
+        own = (draws >= 1 - own_share) & (of_person >= 0)
+        return torch.where(own, of_person, others), mine(~same & ~own)
 
     def _showing(self, wanted: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
         """For each of these faces a picture of the person with the class wanted (N, K), -1 where there is none.

@@ -129,6 +129,9 @@ class Translator(nn.Module):
     """Named settings, at least `paper` and `compact`."""
     partners: ClassVar[Partners] = "none"
     """The second face that training wants beside each; see `TrainingFaces.batch`."""
+    own_share: float = 0.0
+    """Of partners that may be anyone, the share that are the person's picture with another expression; half of the rest
+    are the same picture."""
     takes_unlabelled: ClassVar[bool] = False
     """Whether training on labels also uses faces without one, as partners."""
     learns_intensities: ClassVar[bool] = False

@@ -95,21 +95,22 @@ def test_face_and_partner_of_a_subject_are_varied_alike(tmp_path):
         assert not torch.equal(batch.faces[0], batch.faces[1])
 
 
-def test_anyone_is_a_partner_and_half_of_the_time_the_same_picture():
+@pytest.mark.parametrize("own", [0.0, 0.25, 0.6])
+def test_anyone_is_a_partner_and_half_of_the_time_that_is_left_the_same_picture(own):
     data = numbered_faces([0, 0, 1, 1, 2], [0, 1, 0, 1, -1], 2)
-    batch = data.batch(torch.Generator().manual_seed(0), 1000, 0.0, "anyone")
+    batch = data.batch(torch.Generator().manual_seed(0), 1000, 0.0, "anyone", own)
     rows, partners = rows_of(batch.faces), rows_of(batch.partners)
-    assert abs(batch.same_picture.float().mean() - 0.5) < 0.05
+    assert abs(batch.same_picture.float().mean() - (1 - own) / 2) < 0.05
     assert torch.equal(rows == partners, batch.same_picture)
     assert set(partners[~batch.same_picture].tolist()) == {0, 1, 2, 3, 4}
     assert torch.equal(batch.partner_subjects, data.subjects[partners])
     assert (batch.conditions * batch.targets).sum() == 0
-    # A quarter for those of the person, and every fourth stranger-to-be of another quarter.
+    # Besides those of the person, every fourth of those who may be anyone.
     of_person = (batch.partner_subjects == batch.subjects) & ~batch.same_picture & (batch.subjects >= 0)
     assert set(rows[of_person].tolist()) == {0, 1, 2, 3}
     assert (partners[of_person] == (rows[of_person] ^ 1)).all()
     paired = rows < 4
-    assert abs(of_person[paired].float().mean() - (0.25 + 0.25 / 4)) < 0.05
+    assert abs(of_person[paired].float().mean() - (own + (1 - own) / 2 / 4)) < 0.05
 
 
 def test_pictures_of_one_person_are_varied_alike_and_strangers_apart():
@@ -118,7 +119,7 @@ def test_pictures_of_one_person_are_varied_alike_and_strangers_apart():
     # Six times one picture: what differs is how it was varied.
     labels, subjects = torch.tensor([0, 1, 0, 1, -1, -1]), torch.tensor([0, 0, 1, 1, -1, -1])
     data = TrainingFaces(picture.expand(6, -1, -1, -1), labels, torch.zeros(6, 478, 2), 2, subjects=subjects)
-    batch = data.batch(torch.Generator().manual_seed(1), 200, 1.0, "anyone")
+    batch = data.batch(torch.Generator().manual_seed(1), 200, 1.0, "anyone", 0.4)
     alike = (batch.faces - batch.partners).abs().amax((1, 2, 3)) == 0
     one_person = batch.subjects == batch.partner_subjects
     assert alike[batch.same_picture].all()

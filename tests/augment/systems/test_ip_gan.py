@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from augment import losses
-from augment.systems.base import Progress
+from augment.systems.base import Batch, Progress
 from augment.systems.ip_gan import IPGAN
 from augment.training_data import TrainingFaces
 from emoaug import EmoaugError
@@ -18,6 +18,12 @@ SMALL = {"size": 32, "width": 4, "widest": 16, "judge_width": 4, "identity": 8, 
 def small(**changes) -> IPGAN:
     torch.manual_seed(0)
     return IPGAN(("a", "b", "c"), replace(IPGAN.configurations["compact"], **(SMALL | changes)))
+
+
+def alike() -> Batch:
+    """Each face with another picture of the person in the same light."""
+    batch = make_batch()
+    return replace(batch, partners=0.8 * batch.faces + 0.2 * batch.partners)
 
 
 def training_faces(subjects: list[int] | None) -> TrainingFaces:
@@ -82,13 +88,13 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
     translator = small(**{f"{name}_weight": float(weight) for name, weight in weights.items()}, ramp=0.2)
     # Motion begins at none.
     torch.nn.init.normal_(translator.generator.retouch.flow.weight)
-    loss, terms = translator.generator_loss(make_batch(), Progress(5, 10))
+    loss, terms = translator.generator_loss(alike(), Progress(5, 10))
     torch.testing.assert_close(loss, sum(weight * terms[name] for name, weight in weights.items()))
     assert all(terms[name] > 0 for name in weights)
     # At the start of the ramp pixels and retouching do not count, half-way they count half.
     for step, share in ((0, 0.0), (1, 0.5)):
         torch.manual_seed(2)
-        loss, terms = translator.generator_loss(make_batch(), Progress(step, 10))
+        loss, terms = translator.generator_loss(alike(), Progress(step, 10))
         rising = ("pixel", "pair", "flow", "mask", "mask_smoothness")
         expected = sum(weight * terms[name] * (share if name in rising else 1) for name, weight in weights.items())
         torch.testing.assert_close(loss, expected)
@@ -108,7 +114,7 @@ def test_a_look_from_another_picture_counts_a_tenth():
 
 
 def test_features_of_another_picture_of_the_person_count_in_full_and_pixels_a_tenth():
-    batch, terms = make_batch(), []
+    batch, terms = alike(), []
     strangers = replace(batch, partner_subjects=torch.full((4,), -1))
     for now in (replace(batch, same_picture=torch.ones(4, dtype=torch.bool)), batch, strangers):
         torch.manual_seed(1)
@@ -121,7 +127,7 @@ def test_features_of_another_picture_of_the_person_count_in_full_and_pixels_a_te
 
 def test_the_pair_term_is_the_distance_to_other_pictures_of_the_person_over_squares():
     same, theirs = torch.tensor([True, False, False, False]), torch.tensor([0, 1, -1, 3])
-    translator, batch = small(), replace(make_batch(), same_picture=same, partner_subjects=theirs)
+    translator, batch = small(), replace(alike(), same_picture=same, partner_subjects=theirs)
     torch.manual_seed(3)
     term = translator.generator_loss(batch, Progress(0, 10))[1]["pair"].item()
     torch.manual_seed(3)
@@ -131,6 +137,16 @@ def test_the_pair_term_is_the_distance_to_other_pictures_of_the_person_over_squa
     assert term == pytest.approx((apart[1] + apart[3]).item() / 2, rel=1e-4)
     strangers = replace(batch, partner_subjects=torch.full((4,), -1))
     assert translator.generator_loss(strangers, Progress(0, 10))[1]["pair"] == 0
+
+
+def test_another_picture_of_the_person_in_other_light_is_a_strangers():
+    dark = replace(alike(), partners=alike().partners * 0.5 - 0.5)
+    terms = []
+    for batch in (dark, replace(dark, partner_subjects=torch.full((4,), -1))):
+        torch.manual_seed(1)
+        terms.append(small().generator_loss(batch, Progress(0, 10))[1])
+    assert terms[0]["pair"] == 0
+    assert terms[0]["feature"] == terms[1]["feature"]
 
 
 def test_pixel_term_is_the_published_norm_over_the_number_of_pixel_values():
