@@ -1,4 +1,6 @@
 import io
+import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -251,3 +253,32 @@ def test_captions_are_one_line_whatever_a_name_is(scene):
 
 def test_contact_sheet_of_nothing_is_still_a_picture():
     assert contact_sheet([], [], []).ndim == 3
+
+
+def test_a_file_is_whole_also_when_the_system_takes_it_in_parts(tmp_path, monkeypatch):
+    whole, data = os.write, bytes(range(256)) * 3
+    monkeypatch.setattr(os, "write", lambda number, part: whole(number, part[:100]))
+    write_bytes(tmp_path / "new" / "a", data)
+    assert (tmp_path / "new" / "a").read_bytes() == data
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"old")
+
+    def full(number: int, part: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_file_may_be_read_by_all_whom_the_users_mask_lets(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "a", b"data")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
