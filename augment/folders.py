@@ -200,8 +200,11 @@ def read_faces(
         where = root if table_path is None else table_path
         reasons = f" ({len(rejected)} rejected: {rejected[0][0]}: {rejected[0][1]}, ...)" if rejected else ""
         lacking = not unlabelled and any("class folder" in reason or "no label" in reason for _, reason in rejected)
-        hint = "; where file names say what is shown, --label-pattern finds it" if lacking else ""
-        hint += "; without labels, align needs --unlabelled, and train --conditions blendshapes" if lacking else ""
+        hint = (
+            "; where file names say what is shown, --label-pattern finds it; "
+            "without labels, align needs --unlabelled, and train --conditions blendshapes"
+        )
+        hint = hint if lacking else ""
         raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
     # Renamed to that word, as the error below says, a folder's pictures have no label.
     bare = {old.strip().casefold(): new for old, new in (labels or {}).items() if not is_label(new)}

@@ -53,7 +53,10 @@ class TrainingSettings:
     average_decay: float = 0.998
     """Decay per step of the average of the weights; starts lower."""
     jitter: float = 1.0
-    """Strength of the random rotation, scale, shift, light, greying and blur of training faces; 0 is none."""
+    """Strength of the random rotation, scale, shift, brightness and contrast of training faces; 0 is none."""
+    cameras: float = 1.0
+    """Strength, as a share of jitter, of what other cameras would do: some faces grey, some less sharp, darker or
+    paler; 0 is none."""
     sample_every: int = 1000
     """Steps between two sample sheets."""
     save_every: int = 500
@@ -66,6 +69,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_least(self, 1, "steps", "batch_size", "sample_every", "save_every")
         check_seed(self.seed)
+        if self.cameras < 0:
+            raise EmoaugError(f"cameras is {self.cameras}; it is 0 or more")
         if not (
             self.learning_rate > 0 and 0 <= self.cooldown <= 1 and 0 <= self.average_decay < 1 and self.jitter >= 0
         ):
@@ -207,7 +212,7 @@ class Trainer:
         decay = 1.0 if s.cooldown == 0 else min(1.0, (1 - progress.share) / s.cooldown)
         with sharing(self.share):
             wanted = self.translator.partners, self.translator.own_share
-            batch = self.data.batch(generator, s.batch_size, s.jitter, *wanted).to(self.device)
+            batch = self.data.batch(generator, s.batch_size, s.jitter, *wanted, s.cameras).to(self.device)
             for phase in self.phases:
                 if self.step % phase.every == 0:
                     self._update(phase, batch, progress, decay)

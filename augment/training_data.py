@@ -97,6 +97,7 @@ class TrainingFaces:
         jitter: float,
         partners: Partners = "none",
         own_share: float = 0.0,
+        cameras: float = 1.0,
     ) -> Batch:
         """Draw faces of all classes alike, each with a target that it does not show, and vary them.
 
@@ -118,6 +119,7 @@ class TrainingFaces:
             jitter: strength of the variation beside the flip; 0 is none.
             partners: the second face that comes with each.
             own_share: probability of the person's picture with another expression, for `anyone`.
+            cameras: see `augment.variation.vary`.
         """
         self.check_partners(partners)
         if partners == "same subject":
@@ -132,7 +134,7 @@ class TrainingFaces:
             others = torch.where(found < 0, whole, found)
         rows, targets = mine(whole), mine(wanted)
         before = generator.get_state()
-        faces, points = self._varied(rows, jitter, generator)
+        faces, points = self._varied(rows, jitter, generator, cameras)
         batch = self._batch(rows, targets, faces, points)
         if partners == "none":
             return batch
@@ -140,9 +142,9 @@ class TrainingFaces:
         if partners == "anyone":
             others, alone = self._anyone(whole, own_share, generator)
         others = mine(others)
-        second, points = self._varied(others, jitter, torch.Generator().set_state(before))
+        second, points = self._varied(others, jitter, torch.Generator().set_state(before), cameras)
         if alone is not None:
-            apart, points_apart = self._varied(others, jitter, generator)
+            apart, points_apart = self._varied(others, jitter, generator, cameras)
             second = torch.where(alone.view(-1, 1, 1, 1), apart, second)
             points = torch.where(alone.view(-1, 1, 1), points_apart, points)
         return replace(
@@ -210,8 +212,10 @@ class TrainingFaces:
     def _floats(self, rows: Tensor) -> Tensor:
         return self.faces[rows].float().div_(127.5).sub_(1)
 
-    def _varied(self, rows: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return vary(self._floats(rows), self.landmarks[rows], jitter, generator)
+    def _varied(
+        self, rows: Tensor, jitter: float, generator: torch.Generator, cameras: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        return vary(self._floats(rows), self.landmarks[rows], jitter, generator, cameras)
 
     def pictures_of(
         self, rows: Tensor, others: Tensor, generator: torch.Generator | None = None

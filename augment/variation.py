@@ -19,7 +19,9 @@ BEND = 0.5
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def vary(
+    faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator, cameras: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Flip, rotate, scale, shift, light and photograph faces anew, and take their landmarks along.
 
     Args:
@@ -27,6 +29,7 @@ def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generato
         points: landmarks, (N, L, 2), in [-1, 1] of the picture.
         jitter: strength of all but the flip; 0 is none.
         generator: source of every draw; the same draws vary another set of as many faces alike.
+        cameras: strength of what cameras do, as a share of jitter; 0 is none, and draws nothing.
 
     Returns:
         Faces and landmarks of the same shapes.
@@ -45,29 +48,29 @@ def vary(faces: Tensor, points: Tensor, jitter: float, generator: torch.Generato
     theta = torch.cat([a, move.unsqueeze(2)], 2)
     grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
     moved = F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
-    moved = _photographed(moved, jitter, generator)
+    moved = _photographed(moved, jitter * cameras, generator)
     contrast, brightness = (1 + draw(0.15)).view(n, 1, 1, 1), draw(0.15).view(n, 1, 1, 1)
     moved = (moved * contrast + brightness).clamp(-1, 1)
     # A mirrored face keeps the numbers of its landmarks: maps drawn from them do not ask which side is the left.
     return moved, torch.einsum("nij,nlj->nli", torch.linalg.inv(a), points - move.unsqueeze(1))
 
 
-def _photographed(faces: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
+def _photographed(faces: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Faces (N, 3, S, S) in [-1, 1] as other cameras have them: some grey, some less sharp, darker or paler.
 
     A few hundred faces often come from one studio, and the faces that a system is to change from anywhere.
     """
-    if jitter == 0:
+    if strength == 0:
         return faces
 
     def draw() -> Tensor:
         return drawn(torch.rand, (len(faces), 1, 1, 1), generator=generator)
 
     def some(share: float) -> Tensor:
-        return (draw() < min(1.0, share * jitter)).float()
+        return (draw() < min(1.0, share * strength)).float()
 
     luma = (faces * faces.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     faces = torch.lerp(faces, luma.expand_as(faces), some(GREY))
-    power = 2 ** ((draw() * 2 - 1) * BEND * jitter)
+    power = 2 ** ((draw() * 2 - 1) * BEND * strength)
     faces = ((faces + 1) / 2).clamp_min(0).pow(power) * 2 - 1
     return torch.lerp(faces, smoothed(smoothed(faces)), some(SOFT) * draw())

@@ -44,6 +44,17 @@ def test_without_jitter_faces_are_mirrored_at_most():
     assert min(a.max() for a in apart) > 0.1
 
 
+def test_without_other_cameras_colours_and_sharpness_stay_and_nothing_is_drawn_for_them():
+    x, generators = faces(), [torch.Generator().manual_seed(1) for _ in range(2)]
+    points = torch.zeros(len(x), 1, 2)
+    y = vary(x, points, 1.0, generators[0], cameras=0.0)[0]
+    assert ((y - y.mean(1, keepdim=True)).abs().amax((1, 2, 3)) > 0.01).all()
+    vary(x, points, 1.0, generators[1])
+    # Four draws a face: whether grey, how far bent, whether and how far blurred.
+    torch.rand(4 * len(x), generator=generators[0])
+    assert torch.equal(generators[0].get_state(), generators[1].get_state())
+
+
 def test_the_same_draws_vary_two_sets_alike():
     # Light and shade that are raised to a power, greyed, blurred and moved alike keep their order everywhere.
     x = faces(40)
