@@ -286,7 +286,15 @@ def resolve_labels(
     rules = {key.strip().casefold(): value.strip() for key, value in (mapping or {}).items()}
     classes = None if not vocabulary else _checked_vocabulary(vocabulary)
     counts = Counter(names)
-    found = {name: _resolve(name, rules, classes, list(counts)) for name in counts}
+    found, unknown = {}, []
+    for name in counts:
+        try:
+            found[name] = _resolve(name, rules, classes, list(counts))
+        except UnknownExpressionError as error:
+            unknown.append(error)
+    if unknown:
+        others = ", ".join(f'"{error.label}"' for error in unknown[1:])
+        raise UnknownExpressionError(unknown[0].label, f"{unknown[0]}" + f" Unknown too: {others}." * bool(others))
     labels = [found[name] for name in names]
 
     present = set(found.values())

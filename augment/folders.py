@@ -176,7 +176,10 @@ def read_faces(
     elif path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
         root, table_path = path.parent, path
     else:
-        raise EmoaugError(f"{path} is neither a folder nor a CSV file; expected a folder of faces or a table of them")
+        packed = "; unpack it first" if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") else ""
+        raise EmoaugError(
+            f"{path} is neither a folder nor a CSV file; expected a folder of faces or a table of them{packed}"
+        )
     if vocabulary is None and not labels and path.is_dir():
         vocabulary = _saved_vocabulary(root)
 

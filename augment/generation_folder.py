@@ -63,7 +63,7 @@ class GenerateSummary:
         return "\n".join(
             [
                 f"{self.out}/ was finished before, nothing to do: {first}" if self.already_done else first,
-                f"{self.out}/  {classes}{look}   check: emoaug verify {quote(str(self.out))}/",
+                f"{self.out}/  {classes}{look}   check: emoaug verify {quote(str(self.out) + '/')}",
                 *self.notes,
             ]
         )

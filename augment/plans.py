@@ -203,6 +203,12 @@ def repeated(plan: pd.DataFrame) -> pd.Series:
     return plan.duplicated([name for name in ("source_index", "condition", "exemplar_index") if name in plan])
 
 
+def distinct(plan: pd.DataFrame) -> pd.DataFrame:
+    """A plan without the rows that repeat an earlier one (`repeated`), numbered anew."""
+    kept = plan[~repeated(plan)].reset_index(drop=True)
+    return kept.assign(row=np.arange(len(kept)))
+
+
 def row_seeds(seed: int, rows: np.ndarray) -> np.ndarray:
     """Seeds (N,) int64 in [0, 2**53) that depend on the run's seed and the row's number only."""
     # 53 bits: a table with empty seeds (real faces) is read as float64, which must not change a seed.

@@ -94,5 +94,7 @@ def join(out: Path, parts: list[FaceTable]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     given = [Path(argument) for argument in sys.argv[1:4]]
     main(given[0], given[1], given[2], int(sys.argv[4]) if len(sys.argv) > 4 else 9000)

@@ -29,7 +29,7 @@ from augment.training_run import train
 from classifiers.classifier import Classifier
 from classifiers.training import ClassifierSettings, train_classifier
 from emoaug import EmoaugError, __version__, check_least, few, words
-from pipelines.beginning import NOTHING
+from pipelines.beginning import NOTHING, tell_size
 from pipelines.beside import faces_beside
 from pipelines.measures import HeldOutFaces, Witnesses, changed_by, directions_of, measure_change, measure_real
 from pipelines.recipes import suited_settings
@@ -138,6 +138,8 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
             f"{data.root}: the faces to train on show {', '.join(present)} alone; two expressions are needed"
         )
     size = settings.size or load_faces(sides.train.select([0]), None).shape[-1]
+    if settings.configuration == "compact":
+        tell_size(size, settings.size)
     # Those that were measured here earlier keep their place beside the ones that are asked for now.
     earlier = [n for n in SYSTEMS if _figures(out, n).exists() and (out / "systems" / n).is_dir()]
     settings = replace(settings, systems=tuple(dict.fromkeys((*settings.systems, *earlier))))

@@ -32,11 +32,11 @@ from classifiers.evaluation import evaluate
 from emoaug import EmoaugError, __version__, bar_hidden, few
 from pipelines.arms import GEOMETRY, MEASURED, PRETRAINED, get_arm
 from pipelines.audit import audit
-from pipelines.beginning import AUTO, package_weights
+from pipelines.beginning import AUTO, package_weights, tell_size
 from pipelines.fitting import Extra, choose, fit, synthetic_first
 from pipelines.gain_data import GainData
 from pipelines.gain_job import Job
-from pipelines.gain_notes import found_in, known_before
+from pipelines.gain_notes import found_in, known_before, missing_classes
 from pipelines.leaks import check_fold, check_pixels
 from pipelines.splits import Fold
 from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, train_measured
@@ -126,6 +126,7 @@ def run_gain(
             with a face that tests.
     """
     loaded = GainData.load(data if isinstance(data, FaceTable) else read_faces(data), test, settings.size)
+    tell_size(loaded.pixels.shape[-1], settings.size)
     folds = loaded.folds(settings)
     settings, begins = _begun(settings, loaded, [fold for _, fold in folds])
     job = Job(loaded, out, settings)
@@ -149,9 +150,10 @@ def run_gain(
         check_fold(fold, loaded)
     _check_label_counts(settings, loaded, [fold for _, fold in folds])
     arms, left_out = possible_arms(settings, loaded, [fold for _, fold in folds])
-    for note in [*begins, *left_out]:
+    early = [*begins, *left_out, *missing_classes(loaded, [fold for _, fold in folds])]
+    for note in early:
         print(note)  # before the hours of work that it is about
-    notes = [*loaded.notes, *begins, *left_out, *known_before(job, arms, folds[0][1], test is not None)]
+    notes = [*loaded.notes, *early, *known_before(job, arms, folds[0][1], test is not None)]
     trials = [
         Trial(get_arm(name), fold, seed, labels)
         for labels in settings.label_counts

@@ -9,9 +9,27 @@ from augment.expressions import known_as
 from augment.runs import read_json
 from augment.training_log import doubt
 from pipelines.arms import MEASURED, PRETRAINED, REFINED, get_arm
+from pipelines.gain_data import GainData
 from pipelines.gain_job import Job
 from pipelines.splits import Fold
 from pipelines.trials import Trial
+
+
+def missing_classes(data: GainData, folds: Sequence[Fold]) -> list[str]:
+    """Which expressions some folds do not learn, or only some test: one sentence, or none."""
+    learnt = [set(data.faces.label_indices()[fold.train]) for fold in folds]
+    tested = [set(data.tested.label_indices()[fold.test]) for fold in folds]
+    found = []
+    for i, name in enumerate(data.faces.vocabulary):
+        unlearnt, untested = (sum(i not in seen for seen in sides) for sides in (learnt, tested))
+        if unlearnt or 0 < untested < len(folds):
+            found.append(f"{name} is not learnt in {unlearnt} and not tested in {untested} of {len(folds)} folds")
+    if not found:
+        return []
+    return [
+        f"Too few faces: {', '.join(found)}. Macro F1 is of the classes that a fold tests, so their folds measure "
+        "different things; leave such a class out, or use fewer folds."
+    ]
 
 
 def known_before(job: Job, arms: Sequence[str], fold: Fold, elsewhere: bool) -> list[str]:
@@ -54,8 +72,8 @@ def known_before(job: Job, arms: Sequence[str], fold: Fold, elsewhere: bool) -> 
         notes.append("Rendered faces are held, lit and photographed like the trial's labelled training faces.")
     if settings.initial is not None:
         notes.append(
-            f"Systems of their kind begin with weights ({settings.initial}) that were trained elsewhere: whether faces "
-            "that test were among what they learnt from cannot be seen here beyond their people's names."
+            f"Systems of the kind of the weights {settings.initial} begin with these, which were trained elsewhere: "
+            "whether faces that test were among what they learnt from cannot be seen beyond their people's names."
         )
     return notes
 

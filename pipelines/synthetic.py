@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from augment.checkpoints import load_translator, read_config
 from augment.devices import seed_from
@@ -20,7 +19,7 @@ from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
 from augment.measured_conditions import are_measured
 from augment.pictures import write_text
-from augment.plans import PlanSettings, repeated
+from augment.plans import PlanSettings, distinct
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
 from augment.runs import read_json
@@ -188,12 +187,6 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
     provenance = {"weights": str(settings.weights)}
     how = _generating(settings, translator.size)
     generate(given, translator, distinct(plan), wanted.folder(out), how, provenance)
-
-
-def distinct(plan: pd.DataFrame) -> pd.DataFrame:
-    """A plan without the rows that ask what an earlier one asks: of few sources there are only so many faces."""
-    kept = plan[~repeated(plan)].reset_index(drop=True)
-    return kept.assign(row=np.arange(len(kept)))
 
 
 def train_measured(wanted: SyntheticSet, data: GainData, out: Path, settings: GainSettings) -> None:

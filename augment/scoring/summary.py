@@ -53,6 +53,7 @@ def summary(found: FolderScores) -> str:
     where = found.made.folder
     done = " (was done before)" if found.already_done else ""
     lines.append(f"scored {len(found.made):,} faces{done}: {where}/metadata.csv        look: {where}/{SHEET}")
+    lines.append("there faces are ordered by the score in which each is weakest beside real faces")
     return "\n".join(lines)
 
 

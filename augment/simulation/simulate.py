@@ -54,9 +54,10 @@ class SimulateSummary:
     def __str__(self) -> str:
         first = f"simulated {sum(self.per_class.values()):,} faces of {self.people:,} people"
         classes = " · ".join(f"{name} {count:,}" for name, count in self.per_class.items())
+        check = f"emoaug verify {quote(f'{self.out}/')}"
         lines = [
             f"{self.out}/ was finished before, nothing to do: {first}" if self.already_done else first,
-            f"{self.out}/  {classes}        look: {self.out}/{SHEET}   check: emoaug verify {quote(str(self.out))}/",
+            f"{self.out}/  {classes}        look: {self.out}/{SHEET}   check: {check}",
         ]
         if not self.landmarks:
             lines.append(

@@ -14,7 +14,7 @@ from augment.exemplar_plans import ExemplarSettings, suitable_plan
 from augment.faces import MEASURES_FILE
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
-from augment.plans import PlanSettings, repeated
+from augment.plans import PlanSettings, distinct
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
 from emoaug import EmoaugError, words
@@ -97,8 +97,13 @@ def run(options: Options) -> None:
     plan = suitable_plan(faces, translator, learned, settings, scale, options.exemplars)
     if settings.strength[0] < 0.5:
         print("below a strength of 0.5 a face shows more of its source's expression than of its label")
-    if repeats := int(repeated(plan).sum()):
-        print(f"{repeats:,} of {len(plan):,} faces will be copies of others, because there are not so many sources")
+    asked, plan = len(plan), distinct(plan)
+    if len(plan) < asked:
+        varies = settings.strength[0] == 1 and bool(labelled.all()) and not translator.takes_exemplars
+        print(
+            f"{len(plan):,} of {asked:,} faces are made: sources are few, and the others would be copies of these"
+            + "; a range of --strength, such as 0.6 1, makes others" * varies
+        )
     provenance = {"weights": str(options.weights)}
     with open_engine(options.engine, options.settings.device) as engine:
         print(generate(faces, translator, plan, options.out, options.settings, provenance, engine))

@@ -20,7 +20,7 @@ from augment.systems.base import retouches
 from augment.training import TrainingSettings
 from augment.training_run import Conditions, began_with, train
 from emoaug import EmoaugError
-from pipelines.beginning import AUTO, NOTHING, package_weights
+from pipelines.beginning import AUTO, NOTHING, package_weights, tell_size
 from pipelines.commands.datasets import DatasetOptions, open_dataset, readable
 
 
@@ -77,12 +77,8 @@ def run(options: Options) -> None:
     chosen = () if size is None else (f"size={size}",)
     settings = with_options(system.configurations[options.configuration], chosen + options.set)
     size = settings.size
-    if options.size is None and options.configuration == "compact" and size > 64 and retouches(settings):
-        print(
-            f"training at {size} pixels, as the faces are; --size 64 is some {round((size / 64) ** 2)} times as quick, "
-            f"and makes faces of {size} pixels too",
-            file=sys.stderr,
-        )
+    if options.configuration == "compact" and retouches(settings):
+        tell_size(size, options.size, f", and makes faces of {size} pixels too")
     initial = _initial(options, settings, faces, also)
     checkpoint = train(
         *(faces, options.out, options.system, settings, options.training),

@@ -58,6 +58,12 @@ def test_unknown_name_lists_what_is_known_and_how_to_map_it():
     assert "--vocabulary" in message
 
 
+def test_all_unknown_names_are_told_at_once():
+    with pytest.raises(UnknownExpressionError, match=r'"calmm".*Unknown too: "tense", "hapy"\.$') as error:
+        resolve_labels(["calmm", "happy", "tense", "hapy", "calmm"])
+    assert error.value.label == "calmm"
+
+
 @pytest.mark.parametrize(
     ("label", "vocabulary", "said"),
     [

@@ -219,6 +219,9 @@ def test_empty_or_missing_folder_says_what_was_expected(tmp_path):
         read_faces(tmp_path)
     with pytest.raises(EmoaugError, match="neither a folder nor a CSV file"):
         read_faces(tmp_path / "gone")
+    (tmp_path / "faces.zip").write_bytes(b"PK")
+    with pytest.raises(EmoaugError, match="unpack it first"):
+        read_faces(tmp_path / "faces.zip")
 
 
 def test_a_file_whose_name_is_no_text_is_rejected_with_a_reason(two_classes):

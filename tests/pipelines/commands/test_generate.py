@@ -14,7 +14,13 @@ def test_generate_says_beforehand_what_a_plan_is_worth(capsys, tmp_path):
     per_class = ["--policy", "per-class", "--count", 5]
     assert "--factor is for --policy multiply" in mistake(capsys, *given, *per_class, "--factor", 3)
     _, said, _ = run(capsys, *given, *per_class)
-    assert said.index("4 of 10 faces will be copies of others") < said.index("translated")
+    few = "6 of 10 faces are made: sources are few, and the others would be copies of these; a range of --strength"
+    assert said.index(few) < said.index("translated 6 faces")
+    rows = read_faces(tmp_path / "out").table.query("is_synthetic")
+    assert not rows.duplicated(["source_file", "label"]).any()
+    _, said, _ = run(capsys, *given[:-1], tmp_path / "varied", *per_class, "--strength", 0.6, 1)
+    assert "copies of these" not in said
+    assert read_faces(tmp_path / "varied").table.is_synthetic.sum() == 10
     _, said, _ = run(capsys, *given[:-1], tmp_path / "weak", *per_class, "--strength", 0.3, 0.8)
     assert "below a strength of 0.5" in said
     _, said, _ = run(capsys, *given[:-1], tmp_path / "none", "--policy", "multiply", "--factor", 0)
