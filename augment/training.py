@@ -196,6 +196,8 @@ class Trainer:
                 if stopping:
                     raise KeyboardInterrupt
             reason = doubt(self.out / "log.jsonl", self.translator.condition_names) if self.writes else None
+            if reason is not None:
+                self.extra["doubt"] = reason
             if reason is not None and self.step > first:
                 bar.write(
                     f"{self.out}: {reason}; look at the samples before using them. A longer training may help",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from augment.intensities import are_intensities
 
+FEW_STEPS = 500
+"""Steps under which a training is a look at its beginning."""
 HARDLY = 0.005
 """Mean change, of a range of 2, under which a face counts as left alone."""
 LITTLE = 0.02
@@ -38,12 +40,15 @@ def doubt(log: Path, names: Sequence[str]) -> str | None:
     change, attribute = mean("change"), mean("attribute")
     if change is not None and change < HARDLY:
         return f"the faces hardly change ({change:.4f} on average, of a range of 2)"
-    guess = math.log(len(names)) if len(names) > 1 else math.inf
-    if change is None or attribute is None or are_intensities(names):
-        return None
-    if change < LITTLE and attribute > UNREAD * guess:
+    classes = len(names) > 1 and not are_intensities(names)
+    guess = math.log(len(names)) if classes else math.inf
+    if change is not None and attribute is not None and change < LITTLE and attribute > UNREAD * guess:
         return (
             f"the faces change little ({change:.3f} on average, of a range of 2) and what was asked for cannot be read "
             f"off them (cross-entropy {attribute:.2f}, a guess has {guess:.2f}), so most may be copies of their sources"
+        )
+    if last and (steps := last[-1]["step"]) < FEW_STEPS:
+        return (
+            f"{steps} steps show how a training begins: expressions come late, and those that it began with fade first"
         )
     return None

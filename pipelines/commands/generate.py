@@ -61,6 +61,8 @@ def run(options: Options) -> None:
     unlabelled = scale is not None or translator.takes_exemplars
     if not is_finished(options.weights):
         print(f"{options.weights}: its training is not finished; the same emoaug train goes on with it")
+    elif reason := config["extra"].get("doubt"):
+        print(f"{options.weights}: its training ended in a doubt: {reason}; look at its samples before using it")
     faces = open_dataset(options.data, options.reading, unlabelled=True)
     if not (faces.root / MEASURES_FILE).exists():
         print(

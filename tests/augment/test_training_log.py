@@ -31,7 +31,8 @@ def test_small_changes_are_in_doubt_where_nothing_is_read_off_them(tmp_path, cha
 
 def test_only_the_end_of_the_training_counts(tmp_path):
     log = logged(tmp_path / "log", change=0.001)
-    log.write_text("".join(reversed(log.read_text().splitlines(keepends=True))))
+    first, *others = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([*reversed(others), json.dumps(json.loads(first) | {"step": 2050}) + "\n"]))
     assert doubt(log, ("happy", "sad")) is None
 
 
@@ -42,7 +43,14 @@ def test_measured_strengths_are_no_classes_to_guess(tmp_path):
 
 
 def test_a_log_without_these_terms_or_records_gives_no_reason(tmp_path):
-    (tmp_path / "log").write_text('{"step": 1, "critic": 1.0}\n')
+    (tmp_path / "log").write_text('{"step": 500, "critic": 1.0}\n')
     assert doubt(tmp_path / "log", ("happy", "sad")) is None
     (tmp_path / "log").write_text("")
     assert doubt(tmp_path / "log", ("happy", "sad")) is None
+
+
+def test_a_short_training_is_told_of_whatever_it_shows(tmp_path):
+    terms = {"change": 0.1, "attribute": 0.0}
+    (tmp_path / "log").write_text("".join(json.dumps({"step": step} | terms) + "\n" for step in (50, 100, 120)))
+    for names in (("happy", "sad"), ("mouthSmile", "jawOpen")):
+        assert doubt(tmp_path / "log", names).startswith("120 steps show how a training begins")
