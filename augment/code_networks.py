@@ -115,18 +115,17 @@ class CodeUpStage(nn.Module):
 
 
 class FaceDecoder(nn.Module):
-    """Codes (N, L) to faces (N, 3, S, S) in [-1, 1]; or to how given faces are to be retouched.
+    """Codes (N, L) to faces (N, 3, S, S) in [-1, 1].
 
     Args:
         code: L.
         size: S, a multiple of 2^depth.
         width: channels of the last stage; they double with each halving of the side.
         widest: the most channels.
-        depth: doublings, 2 or more.
-        retouches: whether `retouched` is wanted.
+        depth: doublings.
     """
 
-    def __init__(self, code: int, size: int, width: int, widest: int, depth: int, retouches: bool = False) -> None:
+    def __init__(self, code: int, size: int, width: int, widest: int, depth: int) -> None:
         super().__init__()
         channels = [min(width * 2**level, widest) for level in range(depth + 1)][::-1]
         self.start = (channels[0], size // 2**depth, size // 2**depth)
@@ -134,25 +133,13 @@ class FaceDecoder(nn.Module):
         self.stages = nn.ModuleList(CodeUpStage(c, out, code) for c, out in pairwise(channels))
         self.norm = CodeNorm(channels[-1], code)
         self.colour = nn.Conv2d(channels[-1], 3, 3, padding=1)
-        self.retouch = Retouch(channels[-2], channels[-3], 5) if retouches else None
 
     def forward(self, code: Tensor) -> Tensor:
         """Paint faces."""
-        x = self._features(code, len(self.stages))[-1]
+        x = self.first(code).view(-1, *self.start)
+        for stage in self.stages:
+            x = stage(x, code)
         return torch.tanh(self.colour(F.relu(self.norm(x, code))))
-
-    def retouched(self, code: Tensor, source: Tensor) -> Retouched:
-        """Retouch source faces (N, 3, S, S) towards what the codes say."""
-        assert self.retouch is not None
-        coarse, features = self._features(code, len(self.stages) - 1)[-2:]
-        return self.retouch(source, F.relu(features), F.relu(coarse))
-
-    def _features(self, code: Tensor, stages: int) -> list[Tensor]:
-        """What goes into the first stage, and what comes out of each of the first so many."""
-        seen = [self.first(code).view(-1, *self.start)]
-        for stage in self.stages[:stages]:
-            seen.append(stage(seen[-1], code))
-        return seen
 
 
 class FaceRetoucher(nn.Module):
