@@ -48,7 +48,5 @@ def doubt(log: Path, names: Sequence[str]) -> str | None:
             f"off them (cross-entropy {attribute:.2f}, a guess has {guess:.2f}), so most may be copies of their sources"
         )
     if last and (steps := last[-1]["step"]) < FEW_STEPS:
-        return (
-            f"{steps} steps show how a training begins: expressions come late, and those that it began with fade first"
-        )
+        return f"{steps} steps show how a training begins; expressions come late"
     return None

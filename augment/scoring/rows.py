@@ -39,7 +39,8 @@ class MadeFaces:
         try:
             self.table = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (OSError, ValueError) as error:
-            raise EmoaugError(f"{path} cannot be read ({error}); give a folder that emoaug generate wrote") from None
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise EmoaugError(f"{path} cannot be read ({reason}); give a folder that emoaug generate wrote") from None
         missing = [name for name in ("file_name", "label", "is_synthetic") if name not in self.table]
         if missing:
             raise EmoaugError(f"{path} has no column {', '.join(missing)}; give a folder that emoaug generate wrote")

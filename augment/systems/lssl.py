@@ -39,6 +39,10 @@ from emoaug import check_least
 from .base import Batch, Phase, Progress, SystemInfo, Translator
 from .checks import check_halvings
 
+HELD_STEPS = 500
+"""Steps over which faces that have a picture of the target are let go of what the initial weights make of them: at
+first pairs teach little but their mean, which would undo expressions that were known."""
+
 
 @dataclass(frozen=True)
 class LSSLSettings:
@@ -105,8 +109,9 @@ class LSSLSettings:
     differs little besides."""
     initial_weight: float = 20.0
     """Weight of the distance, face and heat map, to what the weights that training began with make of the face, where
-    there is no such picture: a critic of few faces would let them forget how to change expressions (learning without
-    forgetting, Li & Hoiem 2016)."""
+    there is no such picture, and in the first 500 steps, ever less, also where there is: a critic of few faces, and the
+    first steps with pairs, would let them forget how to change expressions (learning without forgetting, Li & Hoiem
+    2016)."""
     agreement_weight: float = 5.0
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
@@ -429,7 +434,8 @@ class LSSL(Translator):
             terms["pair"] = self.pair_loss(batch, result, pairs)
             loss = loss + s.pair_weight * terms["pair"]
         if self._teacher is not None:
-            terms["initial"] = self.initial_loss(batch, result, ~pairs)
+            held = max(0.0, 1 - progress.step / HELD_STEPS)
+            terms["initial"] = self.initial_loss(batch, result, torch.where(pairs, held, 1.0))
             loss = loss + s.initial_weight * terms["initial"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
@@ -450,13 +456,13 @@ class LSSL(Translator):
         # Over all, not over those that count: one pair among strangers weighs no more than one among pairs.
         return (each * counted).mean()
 
-    def initial_loss(self, batch: Batch, result: Translation, counted: Tensor) -> Tensor:
-        """Distance to what the teacher makes of the source, likewise, where it knows the target."""
+    def initial_loss(self, batch: Batch, result: Translation, shares: Tensor) -> Tensor:
+        """Distance to what the teacher makes of the source, likewise, where it knows the target, times shares (N,)."""
         assert self._teacher is not None
         teacher, same = self._teacher
         asked = batch.targets @ upload(same, batch.targets.device)
         # A target that is unknown to it in part is another one.
-        counted = counted & ((asked.sum(1) - batch.targets.sum(1)).abs() < 1e-3)
+        known = (asked.sum(1) - batch.targets.sum(1)).abs() < 1e-3
         with torch.no_grad():
             teacher.to(batch.faces.device)
             shown = teacher._translation(scaled(batch.faces, max(self.size, teacher.size)), asked)
@@ -464,7 +470,7 @@ class LSSL(Translator):
         each = self._distances(result.faces, faces)
         if all(getattr(self.settings, name) == getattr(teacher.settings, name) for name in HEAT_MAPS):
             each = each + self._distances(result.heat, heat)
-        return (each * counted).mean()
+        return (each * shares * known).mean()
 
     def _distances(self, one: Tensor, other: Tensor) -> Tensor:
         return losses.distances(one, other, max(1, self.size // 32))

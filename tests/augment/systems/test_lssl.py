@@ -7,7 +7,7 @@ from augment import losses
 from augment.landmarks import FACE_49, heat_maps
 from augment.networks import scaled
 from augment.systems.base import Progress
-from augment.systems.lssl import LSSL, Translation
+from augment.systems.lssl import HELD_STEPS, LSSL, Translation
 
 from .test_registry import build, make_batch
 
@@ -108,22 +108,28 @@ def test_strangers_are_compared_to_what_the_first_weights_make_of_them_where_the
     batch = replace(batch, targets=torch.eye(3)[[0, 0, 2, 1]])
     faces, heat = shown_by(teacher, batch.faces, "a")
     faces[2], heat[2] = (x[2] for x in shown_by(teacher, batch.faces, "c"))
-    result, counted = Translation(faces + 0.1, heat - 0.3), torch.tensor([False, True, True, True])
-    torch.testing.assert_close(translator.initial_loss(batch, result, counted), torch.tensor(2 * 0.4 / 4))
+    result, shares = Translation(faces + 0.1, heat - 0.3), torch.tensor([0.0, 1.0, 0.25, 1.0])
+    torch.testing.assert_close(translator.initial_loss(batch, result, shares), torch.tensor(1.25 * 0.4 / 4))
     # Heat maps that are drawn in other ways are not compared.
     translator.settings = replace(translator.settings, heat_sigma=0.1)
-    torch.testing.assert_close(translator.initial_loss(batch, result, counted), torch.tensor(2 * 0.1 / 4))
+    torch.testing.assert_close(translator.initial_loss(batch, result, shares), torch.tensor(1.25 * 0.1 / 4))
 
 
 @torch.no_grad()
-def test_who_has_a_picture_of_the_target_is_not_held_to_the_first_weights_unless_nothing_is_compared_to_it(monkeypatch):
+def test_who_has_a_picture_of_the_target_is_let_go_of_the_first_weights_unless_nothing_is_compared_to_it(monkeypatch):
     monkeypatch.setattr(losses, "ALIKE", 2.0)
     translator, batch = build("lssl"), make_batch()
     translator.remember(build("lssl"))
-    for same, weight, held in ((False, 1.0, False), (True, 1.0, True), (False, 0.0, True)):
+
+    def held(step: int) -> float:
+        return translator.generator_loss(batch, Progress(step, 1000))[1]["initial"].item()
+
+    for same, weight, at_the_end in ((False, 1.0, 0.0), (True, 1.0, 1.0), (False, 0.0, 1.0)):
         translator.settings = replace(translator.settings, pair_weight=weight)
         batch = replace(batch, same_picture=torch.full((4,), same))
-        assert (translator.generator_loss(batch, Progress(0, 10))[1]["initial"] > 0) == held
+        assert held(0) > 0
+        assert held(HELD_STEPS) == held(2 * HELD_STEPS) == at_the_end * held(0)
+        assert held(HELD_STEPS // 5) == pytest.approx(held(0) * (0.8 + 0.2 * at_the_end))
 
 
 def test_training_holds_on_to_the_weights_that_it_began_with_and_does_not_train_them():
