@@ -30,7 +30,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import losses
-from augment.networks import Opinion, PatchCritic, Retouch, Retouched, augment_for_critic, tile
+from augment.networks import (
+    Opinion,
+    PatchCritic,
+    PlainResidualBlock,
+    Retouch,
+    Retouched,
+    augment_for_critic,
+    plain,
+    tile,
+)
 from augment.ranks import drawn
 from emoaug import EmoaugError, check_least
 
@@ -116,40 +125,12 @@ class CDAAESettings:
         return min(self.width * 2 ** (halvings - 1), self.widest)
 
 
-def plain(layer: nn.Conv2d | nn.Linear | nn.ConvTranspose2d, slope: float = 0.0) -> nn.Module:
-    """A layer whose initial weights keep the scale of what passes it and a (leaky) ReLU; no norms are needed then."""
-    if isinstance(layer, nn.ConvTranspose2d):
-        # Each output pixel sees every second weight in either direction: a quarter of the kernel.
-        taps = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1] / 4
-        nn.init.normal_(layer.weight, std=(2 / (1 + slope**2) / taps) ** 0.5)
-    else:
-        nn.init.kaiming_normal_(layer.weight, a=slope)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
 def doubling(settings: CDAAESettings, channels: int, out: int) -> list[nn.Module]:
     """Layers that double the side of features, with a ReLU."""
     if settings.upsampling == "shuffle":
         return [plain(nn.Conv2d(channels, 4 * out, 3, padding=1)), nn.PixelShuffle(2), nn.ReLU()]
     kernel = settings.kernel
     return [plain(nn.ConvTranspose2d(channels, out, kernel, 2, kernel // 2, output_padding=1)), nn.ReLU()]
-
-
-class PlainResidualBlock(nn.Module):
-    """Two 3×3 convolutions around a skip, without norms: these would take the light of the face away."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.layers = nn.Sequential(plain(nn.Conv2d(channels, channels, 3, padding=1)), nn.ReLU(), plain(second))
-        with torch.no_grad():
-            second.weight.mul_(0.3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add what the two convolutions say."""
-        return x + self.layers(x)
 
 
 class Encoder(nn.Module):

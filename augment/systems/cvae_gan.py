@@ -351,7 +351,8 @@ class CVAEGAN(Translator):
             phases.append(Phase("penalty", judges, self.penalty_loss, every=s.penalty_every, betas=betas))
         makers: list[nn.Module] = [self.encoder, self.generator]
         makers += [] if self.retoucher is None else [self.retoucher]
-        return [*phases, Phase("generator", makers, self.generator_loss, betas=betas)]
+        # Without norms, retouching needs a momentum to go through the noise of small batches.
+        return [*phases, Phase("generator", makers, self.generator_loss, betas=(0.5, betas[1]))]
 
     # The terms of the objective
 

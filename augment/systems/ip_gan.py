@@ -311,7 +311,8 @@ class IPGAN(Translator):
         if s.penalty_weight > 0:
             phases.append(Phase("penalty", judges, self.penalty_loss, every=s.penalty_every, betas=betas))
         makers = [self.identity, self.attributes, self.generator]
-        return [*phases, Phase("generator", makers, self.generator_loss, betas=betas)]
+        # Without norms, retouching needs a momentum to go through the noise of small batches.
+        return [*phases, Phase("generator", makers, self.generator_loss, betas=(0.5, betas[1]))]
 
     # The terms of the objective
 
