@@ -21,6 +21,8 @@ from pipelines.tables import text_table
 
 PEOPLE = 12
 """Most rows of a sheet."""
+FEW = 50
+"""Faces held out under which figures are called rough."""
 COLUMNS = {
     "hit_rate": ("hit rate", "{:.2f}"),
     "identity": ("identity", "{:.2f}"),
@@ -82,9 +84,10 @@ def _cell(row: dict[str, Any], key: str) -> str:
 def _notes(found: Comparison, settings: CompareSettings) -> list[str]:
     """How the figures came about, for people."""
     real, sides = found.real, found.sides
+    rough = ", which are rough: the faces are few" * (len(sides.test) < FEW)
     lines = [
         f"{len(sides.train):,} faces trained on, {len(sides.test):,} held out and asked for every other expression; "
-        "figures are means over the expressions asked for",
+        f"figures are means over the expressions asked for{rough}",
         "hit rate: share that a classifier of the training people's real faces sees as asked; for real faces its recall"
         + ("" if real["accuracy"] is None else f", and its accuracy is {real['accuracy']:.2f}"),
         f"identity: cosine of source and result, {found.identity_note}",
