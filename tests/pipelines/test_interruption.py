@@ -14,7 +14,7 @@ from augment.verification import verify
 from tests.drawn_dataset import draw_dataset
 
 ROOT = Path(__file__).parents[2]
-SIMULATE = "simulate --out out --count 96 --size 16 --expressions happy,neutral --workers 2 --device cpu"
+SIMULATE = "simulate --out out --count 192 --size 16 --expressions happy,neutral --workers 2 --device cpu"
 TRAIN = "train --data faces --out out --steps 300 --batch-size 2 --device cpu"
 SHORT = "train --data faces --out out --steps 60 --save-every 1000 --batch-size 2 --device cpu --system reggan"
 
@@ -73,7 +73,7 @@ def test_ctrl_c_stops_with_one_line_that_says_how_to_go_on(tmp_path, command, wa
             process.communicate()
         assert process.returncode == 0
         assert verify(tmp_path / "out").problems == ()
-        assert len(list((tmp_path / "out").glob("*/*.png"))) == 96
+        assert len(list((tmp_path / "out").glob("*/*.png"))) == 192
 
 
 @pytest.mark.slow

@@ -69,4 +69,6 @@ def test_a_vocabulary_of_ones_own(tmp_path):
     run(ROOT / "examples" / "own_vocabulary.sh", faces, tmp_path / "out")
     made = pd.read_csv(tmp_path / "out" / "bigger" / "metadata.csv")
     assert set(made.label) == {"calm", "pleased", "other"}
-    assert (made[made.is_synthetic].label.value_counts() == 20).all()
+    # 20 were asked for, and only so many others are there to show a class: none of them does so twice.
+    assert made[made.is_synthetic].label.value_counts().to_dict() == {"calm": 12, "pleased": 12, "other": 8}
+    assert not made[made.is_synthetic].duplicated(["source_file", "label"]).any()
