@@ -39,6 +39,10 @@ from emoaug import check_least
 from .base import Batch, Phase, Progress, SystemInfo, Translator
 from .checks import check_halvings
 
+LOUDNESS = 24.0
+"""How much larger the first weights of conditions are than those of features, for `composed` output. A condition so
+adds about as much as the 128 features after their residual blocks do, where it added a six hundredth; in thousands of
+steps Adam had made its weights 7 times as large."""
 HELD_STEPS = 500
 """Steps over which faces that have a picture of the target are let go of what the initial weights make of them: at
 first pairs teach little but their mean, which would undo expressions that were known."""
@@ -193,6 +197,9 @@ class Decoder(nn.Module):
             stages.append(UpStage(channels, settings.width if last else channels // 2))
             channels = stages[-1].out_channels
         self.stages = nn.ModuleList(stages)
+        if self.composed:
+            with torch.no_grad():
+                next(stages[0].parameters())[:, -classes:].mul_(LOUDNESS)
         kernel = settings.kernel
         self.heat = nn.Conv2d(channels, settings.heat_channels, kernel, padding=kernel // 2, bias=False)
         self.face: nn.Module

@@ -24,6 +24,21 @@ def test_published_configuration_has_the_published_parameter_counts():
     assert count(paper.critic) == 44_781_511
 
 
+@torch.no_grad()
+def test_conditions_are_heard_beside_features_from_the_start_but_in_published_networks():
+    batch = make_batch()
+    for output, heard in (("composed", True), ("decoded", False)):
+        translator = build("lssl")
+        translator = LSSL(translator.condition_names, replace(translator.settings, output=output))
+        features = translator.encoder(batch.faces, translator.heat_maps(batch))
+        first = translator.decoder.stages[0].layers[0]
+        conditions = batch.targets[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        alone = first(torch.cat([0 * features, conditions], 1)) - first.bias[:, None, None]
+        beside = first(torch.cat([features, 0 * conditions], 1)) - first.bias[:, None, None]
+        share = (alone.square().mean() / beside.square().mean()).item()
+        assert 0.5 < share < 2 if heard else share < 0.01
+
+
 def test_the_encoder_sees_no_condition_and_the_decoder_does():
     translator = build("lssl")
     batch = make_batch()
