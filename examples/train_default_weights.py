@@ -30,7 +30,10 @@ from augment.systems.lssl import LSSLSettings
 from augment.training import TrainingSettings
 from augment.training_run import train
 
-SETTINGS = LSSLSettings(critic_augmentation=0.15, mask_smoothness_weight=0.3, pair_weight=1.5, identity_weight=0.1)
+# Conditions are as quiet at first as they were before there was a setting for it.
+SETTINGS = LSSLSettings(
+    critic_augmentation=0.15, mask_smoothness_weight=0.3, pair_weight=1.5, identity_weight=0.1, loudness=1.0
+)
 """As the package's weights were trained. The defaults are for a few hundred faces, which a critic knows by heart; and
 heavier, the pairs and the distance to the source keep smiles small."""
 

@@ -39,10 +39,6 @@ from emoaug import check_least
 from .base import Batch, Phase, Progress, SystemInfo, Translator
 from .checks import check_halvings
 
-LOUDNESS = 24.0
-"""How much larger the first weights of conditions are than those of features, for `composed` output. A condition so
-adds about as much as the 128 features after their residual blocks do, where it added a six hundredth; in thousands of
-steps Adam had made its weights 7 times as large."""
 HELD_STEPS = 500
 """Steps over which faces that have a picture of the target are let go of what the initial weights make of them: at
 first pairs teach little but their mean, which would undo expressions that were known."""
@@ -64,6 +60,10 @@ class LSSLSettings:
     """Residual blocks in the bottleneck."""
     kernel: int = 5
     """Side of the first and last convolutions, pixels."""
+    loudness: float = 24.0
+    """How much larger the decoder's first weights of conditions are than those of features. At 24 a condition adds
+    about as much as the 128 features after their residual blocks do; at 1 it adds a six hundredth, and thousands of
+    steps of Adam made its weights 7 times as large."""
     heat_channels: int = 1
     """Channels in which the heat map is given and asked for."""
     heat_sigma: float = 6 / 256
@@ -197,9 +197,8 @@ class Decoder(nn.Module):
             stages.append(UpStage(channels, settings.width if last else channels // 2))
             channels = stages[-1].out_channels
         self.stages = nn.ModuleList(stages)
-        if self.composed:
-            with torch.no_grad():
-                next(stages[0].parameters())[:, -classes:].mul_(LOUDNESS)
+        with torch.no_grad():
+            next(stages[0].parameters())[:, -classes:].mul_(settings.loudness)
         kernel = settings.kernel
         self.heat = nn.Conv2d(channels, settings.heat_channels, kernel, padding=kernel // 2, bias=False)
         self.face: nn.Module
@@ -243,6 +242,7 @@ class LSSL(Translator):
             widest=1024,
             residual_blocks=6,
             kernel=7,
+            loudness=1,
             heat_channels=3,
             heat_sigma=10 / 256,
             heat_clamped=False,

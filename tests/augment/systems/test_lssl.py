@@ -7,7 +7,7 @@ from augment import losses
 from augment.landmarks import FACE_49, heat_maps
 from augment.networks import scaled
 from augment.systems.base import Progress
-from augment.systems.lssl import HELD_STEPS, LSSL, Translation
+from augment.systems.lssl import HELD_STEPS, LSSL, LSSLSettings, Translation
 
 from .test_registry import build, make_batch
 
@@ -27,9 +27,9 @@ def test_published_configuration_has_the_published_parameter_counts():
 @torch.no_grad()
 def test_conditions_are_heard_beside_features_from_the_start_but_in_published_networks():
     batch = make_batch()
-    for output, heard in (("composed", True), ("decoded", False)):
+    for loudness, heard in ((LSSLSettings.loudness, True), (LSSL.configurations["paper"].loudness, False)):
         translator = build("lssl")
-        translator = LSSL(translator.condition_names, replace(translator.settings, output=output))
+        translator = LSSL(translator.condition_names, replace(translator.settings, loudness=loudness))
         features = translator.encoder(batch.faces, translator.heat_maps(batch))
         first = translator.decoder.stages[0].layers[0]
         conditions = batch.targets[:, :, None, None].expand(-1, -1, *features.shape[2:])
