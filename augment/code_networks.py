@@ -163,12 +163,8 @@ class FaceRetoucher(nn.Module):
             for c, out in pairwise(channels)
         )
         finest = channels[-1]
-        last = nn.Conv2d(finest, finest, 3, padding=1)
         # The start is near to what the encoder says of the source.
-        plain(last)
-        with torch.no_grad():
-            last.weight.mul_(0.3)
-        self.last = nn.Sequential(nn.ReLU(), last)
+        self.last = nn.Sequential(nn.ReLU(), plain(nn.Conv2d(finest, finest, 3, padding=1), share=0.3))
         self.layers = nn.Sequential(
             PlainResidualBlock(finest), plain(nn.Conv2d(finest, finest, 5, padding=2)), nn.ReLU()
         )

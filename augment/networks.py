@@ -32,14 +32,19 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-def plain(layer: nn.Conv2d | nn.Linear | nn.ConvTranspose2d, slope: float = 0.0) -> nn.Module:
-    """A layer whose initial weights keep the scale of what passes it and a (leaky) ReLU; no norms are needed then."""
+def plain(layer: nn.Conv2d | nn.Linear | nn.ConvTranspose2d, slope: float = 0.0, share: float = 1.0) -> nn.Module:
+    """A layer whose initial weights keep the scale of what passes it and a (leaky) ReLU; no norms are needed then.
+
+    With a share below 1 they keep that much of it, for what is added to something else.
+    """
     if isinstance(layer, nn.ConvTranspose2d):
         # Each output pixel sees every second weight in either direction: a quarter of the kernel.
         taps = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1] / 4
         nn.init.normal_(layer.weight, std=(2 / (1 + slope**2) / taps) ** 0.5)
     else:
         nn.init.kaiming_normal_(layer.weight, a=slope)
+    with torch.no_grad():
+        layer.weight.mul_(share)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
@@ -50,10 +55,8 @@ class PlainResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.layers = nn.Sequential(plain(nn.Conv2d(channels, channels, 3, padding=1)), nn.ReLU(), plain(second))
-        with torch.no_grad():
-            second.weight.mul_(0.3)
+        first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.layers = nn.Sequential(plain(first), nn.ReLU(), plain(second, share=0.3))
 
     def forward(self, x: Tensor) -> Tensor:
         """Add what the two convolutions say."""

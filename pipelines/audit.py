@@ -221,7 +221,7 @@ def format_audit(audit: Audit) -> str:
         (audit.near_duplicates, "pairs of nearly the same picture"),
         (audit.near_duplicates_of_one_subject, "pairs of nearly the same picture of one person"),
         (audit.near_across_splits, "pairs of nearly the same picture in two splits"),
-        (audit.near_contradicting_labels, "pairs of these have different labels, as two of one person may"),
+        (audit.near_contradicting_labels, "pairs of nearly the same picture with different labels (one person?)"),
     ):
         if finding.count:
             named = text.replace("pairs", "pair").replace("groups of p", "group of p") if finding.count == 1 else text

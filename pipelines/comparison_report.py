@@ -14,6 +14,7 @@ from augment.checkpoints import load_translator
 from augment.devices import make_fabric
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import to_pictures
+from augment.scoring.summary import FEW
 from pipelines.compare import UNCHANGED, CompareSettings, Comparison
 from pipelines.measures import changed_by
 from pipelines.plots import figures_plot
@@ -21,8 +22,6 @@ from pipelines.tables import text_table
 
 PEOPLE = 12
 """Most rows of a sheet."""
-FEW = 50
-"""Faces held out under which figures are called rough."""
 COLUMNS = {
     "hit_rate": ("hit rate", "{:.2f}"),
     "identity": ("identity", "{:.2f}"),

@@ -14,7 +14,7 @@ SHEET = "contact_sheet_scores.png"
 COLUMNS = 10
 """Faces in each row of the sheet."""
 
-_FEW = 50
+FEW = 50
 _HIGH_IS_WORSE = ("colour_noise",)
 # What a face can be too bad in, or too like another picture; the parts of `movement` are in it.
 _JUDGED = tuple(name for name in SCORES if name not in ("movement_upper", "movement_lower"))
@@ -43,7 +43,7 @@ def summary(found: FolderScores) -> str:
     lines = [*table.T.to_string(na_rep="-").splitlines(), ""]
     lines.append(f"the judge is right on {found.judge_accuracy:.1%} of real faces new to it (mean of the classes)")
     lines += _figure_lines(found)
-    if len(found.real) < 2 * _FEW:
+    if len(found.real) < 2 * FEW:
         lines.append(
             f"only {len(found.real)} real faces to compare with: each rule of a filter may cost up to "
             f"1 in {len(found.real) + 1} good faces"
@@ -69,7 +69,7 @@ def _figure_lines(found: FolderScores) -> list[str]:
         )
         lines.append(f"{name.replace('_', ' '):<22}{cells}".rstrip())
     counts = " and ".join(map(str, figures.faces))
-    few = "; so few that these figures are rough" if min(figures.faces) < _FEW else ""
+    few = "; so few that these figures are rough" if min(figures.faces) < FEW else ""
     return [*lines, f"({counts} faces of one half of the people, against real faces of the other half{few})"]
 
 

@@ -172,9 +172,7 @@ class DifferenceDecoder(nn.Module):
         # The last layer is linear: a difference has either sign.
         last = nn.Conv2d(s.channels(s.level), s.channels(s.level), 3, padding=1)
         # The start is near to no difference.
-        plain(last)
-        with torch.no_grad():
-            last.weight.mul_(0.3)
+        plain(last, share=0.3)
         self.layers = nn.Sequential(nn.ReLU(), *layers, last)
 
     def forward(self, code: Tensor, condition: Tensor) -> Tensor:
