@@ -167,6 +167,24 @@ et al., "The Extended Cohn-Kanade Dataset", CVPR workshops 2010, table 1 (one-si
 Values, and shares without two digits, are this project's.
 """
 
+TYPICAL: dict[str, Prototype] = {
+    "neutral": Prototype({}),
+    "happy": Prototype(_full(6, 25, AU12=0.9)),
+    "sad": Prototype(_full(1, 4, AU11=0.3, AU15=1.0, AU17=0.9, AU43=0.2, AU64=0.3)),
+    "surprise": Prototype(_full(1, 2, AU5=0.5, AU25=0.5, AU26=0.9)),
+    "fear": Prototype(_full(20, 25, AU1=0.9, AU4=0.9, AU5=0.3, AU7=0.3, AU10=0.3, AU26=0.5)),
+    "disgust": Prototype(_full(AU6=0.5, AU9=1.0, AU10=0.6, AU15=0.6, AU17=0.5)),
+    "angry": Prototype(_full(25, AU4=1.0, AU7=0.5, AU10=0.5, AU16=0.5)),
+}
+"""One way of showing each of the seven, which others recognise most surely; for what is to learn one way, such as a
+system that makes one face of a face and a name.
+
+Source: among combinations of EMFACS's units for the expression, the one whose renders a classifier of FER2013's
+photographs, labelled by people, most often saw as meant: 93 % of happy faces, 63 of sad, 98 of surprised, 66 of
+fearful, 68 of disgusted and 75 of angry ones, of 60 people with either kind of head; of the prototypes by turns 92, 27,
+98, 15, 42 and 37 (a throwaway script). Values are this project's.
+"""
+
 _UNIT = re.compile(r"(?:AU)?([LR]?)(?:AU)?(\d+)", re.IGNORECASE)
 
 

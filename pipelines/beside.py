@@ -37,9 +37,9 @@ def faces_beside(
             f"the training faces show {', '.join(sorted(set(faces.table.label)))}; of these rendered faces know "
             f"{', '.join(names) or 'none'}, and two are needed to learn from them. Leave --rendered-beside out"
         )
-    # Strong expressions, and half of the people keep still, as pairs to learn from.
+    # Strong expressions, all shown in one way, and half of the people keep still, as pairs to learn from.
     own = seed_from("beside", seed) % 2**31
-    scenes = SceneSettings(expressions=names, per_subject=len(names), intensity=(1.0, 1.4), still=0.5, seed=own)
+    scenes = SceneSettings(names, (1.0, 1.4), typical=1.0, per_subject=len(names), still=0.5, seed=own)
     # On the CPU whatever the training takes: pixels differ by device, and a run may go on with another.
     rendering = SimulateSettings(per_class * len(names), size, face_model, device="cpu", workers=1)
     simulate(folder, scenes, rendering, None, Surroundings.from_folder(faces.root, faces))

@@ -43,6 +43,8 @@ from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, tr
 from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial
 
 KIND = "gain trials"
+_YOUNGER = ("rendered_beside", "simulated_like", "simulated_typical")
+"""Settings of which nothing is written where they say nothing, for runs from before there were such things to go on."""
 
 
 def possible_arms(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> tuple[list[str], list[str]]:
@@ -220,8 +222,7 @@ def _identity(settings: GainSettings) -> dict[str, Any]:
     """The settings that decide the results."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
     del values["workers"]
-    # No entries where they say nothing: runs from before there were such things go on.
-    return {k: v for k, v in values.items() if v or k not in ("rendered_beside", "simulated_like")}
+    return {k: v for k, v in values.items() if v or k not in _YOUNGER}
 
 
 def _begun(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> tuple[GainSettings, list[str]]:

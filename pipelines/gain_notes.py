@@ -68,6 +68,11 @@ def known_before(job: Job, arms: Sequence[str], fold: Fold, elsewhere: bool) -> 
             f"Systems also learn from {settings.rendered_beside:,} rendered faces of each expression, made like the "
             "trial's training faces, beside these."
         )
+    if settings.simulated_typical:
+        notes.append(
+            f"Of the rendered faces {settings.simulated_typical:.0%} show an expression in the one way that is "
+            "recognised most surely."
+        )
     if settings.simulated_like:
         notes.append("Rendered faces are held, lit and photographed like the trial's labelled training faces.")
     if settings.initial is not None:

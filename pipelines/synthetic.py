@@ -221,7 +221,7 @@ def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, se
     # Not the people of `emoaug simulate --seed 0`, who may be those that test.
     seed = seed_from("gain", wanted.seed)
     scenes = SceneSettings(
-        expressions=labels, intensity=settings.simulated_intensity, per_subject=len(labels), seed=seed
+        labels, settings.simulated_intensity, settings.simulated_typical, per_subject=len(labels), seed=seed
     )
     rendering = SimulateSettings(
         count=settings.simulated_per_class * len(labels),

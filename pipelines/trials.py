@@ -84,6 +84,9 @@ class GainSettings:
     faces."""
     simulated_intensity: tuple[float, float] = (1.0, 1.4)
     """Strength of the faintest and the strongest of the former, 1 for a full expression."""
+    simulated_typical: float = 0.0
+    """Share of them, 0 to 1, that show an expression in the one way that is recognised most surely (`simulate
+    --typical`)."""
     simulated_like: bool = False
     """Whether rendered faces are held, lit and photographed like the labelled training faces (`simulate --like`)."""
     face_model: Path | None = None
@@ -114,7 +117,8 @@ class GainSettings:
                 f"{OVERSAMPLE} has nothing to add while every arm draws all classes equally often; with "
                 "--classifier.no-class-balanced the other arms draw all faces equally often"
             )
-        SceneSettings(intensity=self.simulated_intensity)  # raises where it makes no sense
+        # Raises where they make no sense.
+        SceneSettings(intensity=self.simulated_intensity, typical=self.simulated_typical)
         check_least(self, 1, "simulated_per_class")
         check_least(self, 0, "rendered_beside")
         sources = {source for name in self.arms for source in get_arm(name).sources}

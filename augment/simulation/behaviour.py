@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from augment.action_units import PROTOTYPES, Prototype, feasible, from_action_units
+from augment.action_units import PROTOTYPES, TYPICAL, Prototype, feasible, from_action_units
 from augment.expressions import UnknownExpressionError, canonical
 from augment.simulation.mannerisms import (
     RESTING,
@@ -50,6 +50,7 @@ def draw_expression(
     spread: float = 1.0,
     mannerisms: Mannerisms | None = None,
     intensity: tuple[float, float] = INTENSITY,
+    typical: float = 0.0,
 ) -> dict[str, float]:
     """Draw a way of showing an expression.
 
@@ -63,6 +64,7 @@ def draw_expression(
             for a wider variety.
         mannerisms: the person's; by default nobody's in particular.
         intensity: strength of the faintest and the strongest faces, 1 for a full expression.
+        typical: share of faces, 0 to 1, that show it in the one way of `TYPICAL`, where there is one.
 
     Returns:
         Blendshape to value in (0, 1], steps of 0.0001.
@@ -75,6 +77,8 @@ def draw_expression(
     mannerisms = mannerisms or Mannerisms()
     draw = Draw(generator)
     prototypes = PROTOTYPES[label]
+    if label in TYPICAL and (typical >= 1 or (typical > 0 and draw.uniform() < typical)):
+        prototypes = (TYPICAL[label],)
     # Half the time the prototype that this person prefers, else any.
     pick, habitual = draw.pick(len(prototypes)), draw.uniform() < 0.5
     prototype = prototypes[int(mannerisms.preference * len(prototypes)) if habitual else pick]
@@ -170,6 +174,8 @@ class Prototypes:
 
     intensity: tuple[float, float] = INTENSITY
     """See `draw_expression`."""
+    typical: float = 0.0
+    """See `draw_expression`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -182,7 +188,7 @@ class Prototypes:
 
     def draw(self, label: str, generator: torch.Generator, spread: float, mannerisms: Mannerisms) -> dict[str, float]:
         """See `draw_expression`."""
-        return draw_expression(label, generator, spread, mannerisms, self.intensity)
+        return draw_expression(label, generator, spread, mannerisms, self.intensity, self.typical)
 
 
 def expression_array(shapes: Sequence[Mapping[str, float]], names: Sequence[str]) -> torch.Tensor:

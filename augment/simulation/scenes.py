@@ -53,6 +53,9 @@ class SceneSettings:
     intensity: tuple[float, float] = INTENSITY
     """Strength of the faintest and the strongest expressions, 1 for a full one; for more than faces in daily life show,
     such as posed ones, about 0.9 1.3. Expressions that were measured on faces are as strong as those."""
+    typical: float = 0.0
+    """Share of faces that show a basic expression in the one way that others recognise most surely, instead of in any
+    way that is known; 1 for faces that a system is to learn from, which makes one face of a face and a name."""
     per_subject: int = 7
     """Pictures of each person, all with different expressions if there are as many; 1 or more."""
     yaw: float = 45.0
@@ -82,7 +85,8 @@ class SceneSettings:
             raise EmoaugError("expressions are none; name one or more")
         if self.per_subject < 1:
             raise EmoaugError(f"per_subject is {self.per_subject}; it is 1 picture a person or more")
-        ranges = {"yaw": 80, "pitch": 45, "roll": 45, "jitter": 10, "spread": 4, "session": 1, "still": 1, "grey": 1}
+        ranges = {"yaw": 80, "pitch": 45, "roll": 45, "jitter": 10, "spread": 4}
+        ranges |= dict.fromkeys(("typical", "session", "still", "grey"), 1)
         for name, most in ranges.items():
             if not 0 <= getattr(self, name) <= most:
                 raise EmoaugError(f"{name} is {getattr(self, name)}; it is a number from 0 to {most}")
@@ -167,7 +171,8 @@ def draw_scene(
     # The head is held where the person tends to hold it, half of the variance, and somewhere around it.
     usual = [person.normal() for _ in range(3)]
     mannerisms = draw_mannerisms(_generator(settings.seed, "mannerisms", subject), settings.spread)
-    expression = (source or Prototypes(settings.intensity)).draw(label, generator, settings.spread, mannerisms)
+    source = source or Prototypes(settings.intensity, settings.typical)
+    expression = source.draw(label, generator, settings.spread, mannerisms)
 
     # Someone who holds still does so as for the person's first picture.
     held = _generator(settings.seed, "held", subject) if holds_still else generator

@@ -95,7 +95,7 @@ def simulate(
             else, is in use or cannot be written to.
     """
     settings, scenes = settings or SimulateSettings(), scenes or SceneSettings()
-    source = source or Prototypes(scenes.intensity)
+    source = source or Prototypes(scenes.intensity, scenes.typical)
     scenes = replace(scenes, expressions=known_labels(scenes.expressions, source))
     for name in scenes.expressions:
         check_class_name(name)

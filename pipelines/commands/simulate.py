@@ -37,7 +37,8 @@ class Options:
 def run(options: Options) -> None:
     """Simulate and say where the result is."""
     taken = [(options.like, "--like", name) for name in ("yaw", "pitch", "roll", "grey")]
-    for folder, option, name in [*taken, (options.measured, "--measured", "intensity")]:
+    taken += [(options.measured, "--measured", name) for name in ("intensity", "typical")]
+    for folder, option, name in taken:
         if folder is not None and getattr(options.scenes, name) != getattr(SceneSettings(), name):
             raise EmoaugError(f"--{name} has no effect with {option}, which takes it from the faces; leave one out")
     source: ExpressionSource | None = None

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mediapipe.tasks.python.vision.face_landmarker import Blendshapes
 
-from augment.action_units import ACTION_UNITS, BLENDSHAPE_NAMES, PROTOTYPES, feasible, from_action_units
-from augment.expressions import CANONICAL, COMPOUND
+from augment.action_units import ACTION_UNITS, BLENDSHAPE_NAMES, PROTOTYPES, TYPICAL, feasible, from_action_units
+from augment.expressions import CANONICAL, COMPOUND, SEVEN
 from emoaug import EmoaugError
 
 UNITS = st.dictionaries(st.sampled_from(sorted(ACTION_UNITS)), st.floats(0, 1))
@@ -111,6 +111,19 @@ def test_every_expression_has_prototypes_of_known_units_with_shares_and_values_i
             from_action_units(dict.fromkeys(prototype.optional, 0.5) | dict(prototype.units))
             assert all(0 < value <= 1 for value in prototype.units.values())
             assert all(0 < share < 1 for share in prototype.optional.values())
+
+
+def test_typical_ways_are_of_known_units_and_each_is_nearest_to_its_own_expression():
+    assert tuple(TYPICAL) == SEVEN
+    assert not any(prototype.optional for prototype in TYPICAL.values())
+    assert not TYPICAL["neutral"].units
+    for name in SEVEN[1:]:
+        shown = from_action_units(TYPICAL[name].units)
+        near = {
+            other: max(cosine(shown, from_action_units(prototype.units)) for prototype in PROTOTYPES[other])
+            for other in SEVEN[1:]
+        }
+        assert max(near, key=near.__getitem__) == name, near
 
 
 def test_compounds_are_the_published_ones():

@@ -116,13 +116,14 @@ def test_copies_are_left_out_of_trials_and_told_of(tmp_path):
 
 def test_rendered_faces_like_the_training_faces_know_no_others(run, tmp_path):
     faces, _, out = run
-    settings = replace(SETTINGS, arms=("simulated",), simulated_per_class=2, simulated_like=True)
+    settings = replace(SETTINGS, arms=("simulated",), simulated_per_class=2, simulated_typical=0.5, simulated_like=True)
     run_gain(faces, tmp_path / "out", settings)
     for fold in (0, 1):
         known = read_config(out / "systems" / f"fold{fold}-seed0-all-lssl")["extra"]["training_data"]["subjects"]
         rest = faces.select(faces.table.subject.isin(known).to_numpy())
         made = read_run(tmp_path / "out" / "synthetic" / f"fold{fold}-seed0-all-simulated", "emoaug simulate")
         assert made["identity"]["surroundings"] == Surroundings.from_folder(faces.root, rest).fingerprint()
+        assert made["settings"]["typical"] == 0.5
 
 
 def test_few_sources_give_no_face_twice(run, tmp_path):

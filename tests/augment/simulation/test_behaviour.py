@@ -66,6 +66,20 @@ def test_intensity_moves_the_faintest_and_the_strongest_faces():
     assert np.median(faint) < 0.3 < 0.8 < np.median(strong)
 
 
+def test_a_share_of_faces_shows_the_typical_way():
+    def bared(typical: float) -> float:
+        """Share of angry faces whose lips are apart: in the typical way all, of five prototypes two."""
+        people = [draw_mannerisms(seeded(1000 + i)) for i in range(400)]
+        faces = [draw_expression("angry", seeded(i), 1.0, who, (1.0, 1.3), typical) for i, who in enumerate(people)]
+        return float(np.mean([face.get("mouthLowerDownLeft", 0) > 0.2 for face in faces]))
+
+    assert bared(1.0) == 1
+    assert bared(0.0) == pytest.approx(0.4, abs=0.08)
+    assert bared(0.5) == pytest.approx(0.7, abs=0.08)
+    # Contempt has no such way.
+    assert draw_expression("contempt", seeded(0), typical=1.0) == draw_expression("contempt", seeded(0))
+
+
 def test_expressions_go_from_faint_to_full():
     smile = [face["mouthSmileLeft"] for face in draws("happy")]
     assert min(smile) < 0.4

@@ -147,6 +147,7 @@ def test_compounds_can_be_shown_and_scenes_can_be_described_as_json():
         ({"yaw": 95.0}, "yaw is 95"),
         ({"spread": -1.0}, "spread is -1"),
         ({"grey": 1.5}, "grey is 1.5"),
+        ({"typical": -0.1}, "typical is -0.1"),
         ({"distance": (100.0, 50.0)}, "100"),
         ({"seed": -1}, "seed is -1"),
         ({"intensity": (1.2, 0.9)}, "intensity is 1.2 to 0.9"),

@@ -52,3 +52,4 @@ def test_simulate_refuses_settings_that_the_faces_decide(capsys, tmp_path):
     base = ["simulate", "--out", tmp_path / "out", "--expressions", "happy"]
     assert "--grey has no effect with --like" in mistake(capsys, *base, "--like", tmp_path, "--grey", 0)
     assert "--intensity has no effect" in mistake(capsys, *base, "--measured", tmp_path, "--intensity", 1, 1.4)
+    assert "--typical has no effect" in mistake(capsys, *base, "--measured", tmp_path, "--typical", 1)
