@@ -20,14 +20,11 @@ import numpy as np
 import pandas as pd
 
 from augment.expressions import UnknownExpressionError, resolve_labels
-from augment.listings import UNLABELLED, is_label, read_rows
+from augment.listings import UNLABELLED, is_label
 from augment.pictures import fit, read_file, read_picture, write_bytes
-from augment.readers import from_names, read_class_folders, read_fer2013, read_table
+from augment.readers import from_names, read_records, root_and_table
 from augment.workers import cores
 from emoaug import EmoaugError
-
-TABLE_NAMES = ("metadata.csv", "labels.csv", "fer2013.csv")
-"""Tables that are looked for in a dataset's folder, in this order."""
 
 COLUMNS = (
     *("file_name", "label", "subject", "split", "is_synthetic"),
@@ -170,29 +167,11 @@ def read_faces(
         EmoaugError: nothing there to read, an unknown expression or split, a pattern that cannot work.
     """
     path = Path(path)
-    if path.is_dir():
-        root = path
-        table_path = next((path / name for name in TABLE_NAMES if (path / name).is_file()), None)
-    elif path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
-        root, table_path = path.parent, path
-    else:
-        packed = "; unpack it first" if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") else ""
-        raise EmoaugError(
-            f"{path} is neither a folder nor a CSV file; expected a folder of faces or a table of them{packed}"
-        )
+    root, table_path = root_and_table(path)
     if vocabulary is None and not labels and path.is_dir():
         vocabulary = _saved_vocabulary(root)
-
-    notes: list[str] = []
     named_apart = unlabelled or label_pattern is not None
-    if table_path is None:
-        records, rejected = read_class_folders(root, named_apart)
-    else:
-        rows = read_rows(table_path)
-        if "pixels" in (name.lower() for name in rows.columns):
-            records, rejected = read_fer2013(table_path, rows)
-        else:
-            records, rejected, notes = read_table(root, table_path, rows, path.is_dir(), named_apart)
+    records, rejected, notes = read_records(root, table_path, path.is_dir(), named_apart)
     if label_pattern is not None:
         records, misses = from_names(records, "label", label_pattern)
         rejected += misses
@@ -209,21 +188,9 @@ def read_faces(
         )
         hint = hint if lacking else ""
         raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
-    # Renamed to that word, as the error below says, a folder's pictures have no label.
-    bare = {old.strip().casefold(): new for old, new in (labels or {}).items() if not is_label(new)}
-    if bare and not unlabelled:
-        old, new = next(iter(bare.items()))
-        raise EmoaugError(
-            f"--labels {old}={new}: pictures without a label are not taken here; --unlabelled does, where known"
-        )
-    labels = {old: new for old, new in (labels or {}).items() if old.strip().casefold() not in bare}
-    words = [None if word is None else word.strip().casefold() for word in records["label"]]
+    labels, bare, more = _without_labels(records, labels or {}, unlabelled)
+    words = _words(records)
     written = [None if word in bare else label for word, label in zip(words, records["label"], strict=True)]
-    notes += [
-        f"no picture is labelled '{old}', so the renaming {old}={bare[old]} did nothing"
-        for old in bare
-        if old not in words
-    ]
     try:
         named, classes, remarks = resolve_labels([w for w in written if w is not None], labels, vocabulary)
     except UnknownExpressionError as error:
@@ -239,7 +206,35 @@ def read_faces(
     resolved = [None if word is None else next(found) for word in written]
     table = records.drop(columns="line").assign(label=pd.Series(resolved, dtype=object))
     leftover = pd.DataFrame(rejected, columns=["file_name", "reason"], dtype=object)
-    return FaceTable(root, table, classes, leftover, (*remarks, *notes))
+    return FaceTable(root, table, classes, leftover, (*remarks, *notes, *more))
+
+
+def _words(records: pd.DataFrame) -> list[str | None]:
+    """Labels as they are compared: without case and outer spaces."""
+    return [None if label is None else label.strip().casefold() for label in records["label"]]
+
+
+def _without_labels(
+    records: pd.DataFrame, labels: Mapping[str, str], unlabelled: bool
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Tell renamings to "unlabelled", whose pictures have no label, from others.
+
+    Returns:
+        The other renamings, the former by the word that is renamed, and notes on those that nothing is labelled with.
+    """
+    bare = {old.strip().casefold(): new for old, new in labels.items() if not is_label(new)}
+    if bare and not unlabelled:
+        old, new = next(iter(bare.items()))
+        raise EmoaugError(
+            f"--labels {old}={new}: pictures without a label are not taken here; --unlabelled does, where known"
+        )
+    words = _words(records)
+    notes = [
+        f"no picture is labelled '{old}', so the renaming {old}={bare[old]} did nothing"
+        for old in bare
+        if old not in words
+    ]
+    return {old: new for old, new in labels.items() if old.strip().casefold() not in bare}, bare, notes
 
 
 def _saved_vocabulary(root: Path) -> list[str] | None:

@@ -14,8 +14,20 @@ import numpy as np
 import pandas as pd
 
 from augment.expressions import FER2013
-from augment.listings import Rows, check_name, class_folder, find_pictures, is_label, split_names, subject_name
+from augment.listings import (
+    Rows,
+    check_name,
+    class_folder,
+    find_pictures,
+    is_label,
+    read_rows,
+    split_names,
+    subject_name,
+)
 from emoaug import EmoaugError
+
+TABLE_NAMES = ("metadata.csv", "labels.csv", "fer2013.csv")
+"""Tables that are looked for in a dataset's folder, in this order."""
 
 _ALIASES = {
     "file_name": ("file_name", "path", "file", "image", "filename"),
@@ -31,6 +43,44 @@ def _records(columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
     """Build a table whose columns are plain objects, except is_synthetic and line."""
     frame = pd.DataFrame({name: pd.Series(list(values), dtype=object) for name, values in columns.items()})
     return frame.astype({"is_synthetic": bool, "line": np.int64})
+
+
+def root_and_table(path: Path) -> tuple[Path, Path | None]:
+    """Find the folder of a dataset's pictures, and its table if it has one.
+
+    Raises:
+        EmoaugError: neither a folder nor a table.
+    """
+    if path.is_dir():
+        return path, next((path / name for name in TABLE_NAMES if (path / name).is_file()), None)
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+        return path.parent, path
+    packed = "; unpack it first" if path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar") else ""
+    raise EmoaugError(
+        f"{path} is neither a folder nor a CSV file; expected a folder of faces or a table of them{packed}"
+    )
+
+
+def read_records(
+    root: Path, table_path: Path | None, whole_folder: bool, unlabelled: bool
+) -> tuple[pd.DataFrame, list[tuple[str, str]], list[str]]:
+    """Read a dataset in whichever way it lists its faces.
+
+    Args:
+        root: see `root_and_table`, as the next.
+        table_path: its table; None for class folders.
+        whole_folder: whether the folder was named, and not the table; see `read_table`.
+        unlabelled: whether pictures without a label are taken.
+
+    Returns:
+        A row a face, what is rejected with the reason, and notes.
+    """
+    if table_path is None:
+        return *read_class_folders(root, unlabelled), []
+    rows = read_rows(table_path)
+    if "pixels" in (name.lower() for name in rows.columns):
+        return *read_fer2013(table_path, rows), []
+    return read_table(root, table_path, rows, whole_folder, unlabelled)
 
 
 def read_class_folders(root: Path, unlabelled: bool) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
