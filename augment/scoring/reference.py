@@ -22,7 +22,7 @@ SCORES = (
     *("label_probability", "identity", "face_found", "movement", "movement_upper", "movement_lower"),
     *("nearest_real", "nearest_sibling", "sharpness", "colour_noise", "evenness"),
 )
-"""What every face is scored by; README.md says what each means."""
+"""What every face is scored by; docs/scores.md says what each means."""
 
 Judge = Callable[[Tensor], Tensor]
 """Takes faces (N, 3, H, W) in [-1, 1], gives probabilities (N, K) of the real faces' vocabulary."""

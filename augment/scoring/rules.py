@@ -38,7 +38,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Rules by name. A percentage is the share of good faces that the rule costs, as far as real ones tell; the other
-numbers have units that come from the real faces too (see README.md)."""
+numbers have units that come from the real faces too (see docs/scores.md)."""
 
 PER_CLASS = "label_probability"
 """The score whose percentiles are those of the class: judges are surer of some expressions than of others."""
