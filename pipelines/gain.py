@@ -43,7 +43,7 @@ from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, tr
 from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial
 
 KIND = "gain trials"
-_YOUNGER = ("rendered_beside", "simulated_like", "simulated_typical")
+_YOUNGER = ("rendered_beside", "simulated_like", "simulated_typical", "synthetic_targets")
 """Settings of which nothing is written where they say nothing, for runs from before there were such things to go on."""
 
 
@@ -130,6 +130,10 @@ def run_gain(
     loaded = GainData.load(data if isinstance(data, FaceTable) else read_faces(data), test, settings.size)
     tell_size(loaded.pixels.shape[-1], settings.size)
     folds = loaded.folds(settings)
+    unknown = [name for name in settings.synthetic_targets if name not in loaded.faces.vocabulary]
+    if unknown:
+        known = ", ".join(loaded.faces.vocabulary)
+        raise EmoaugError(f"synthetic_targets has {', '.join(unknown)}; the faces show {known}")
     settings, begins = _begun(settings, loaded, [fold for _, fold in folds])
     job = Job(loaded, out, settings)
     if (settings.simulated_like or settings.rendered_beside) and loaded.blendshapes is None:

@@ -19,7 +19,7 @@ from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
 from augment.measured_conditions import are_measured
 from augment.pictures import write_text
-from augment.plans import PlanSettings, distinct
+from augment.plans import distinct
 from augment.refinement import RealSide, refine, train_refiner
 from augment.refiner import RefinerSettings
 from augment.runs import read_json
@@ -161,10 +161,9 @@ def _translated(wanted: SyntheticSet, data: GainData, size: int, out: Path, sett
         *(chosen, wanted.system(out), wanted.source, own, training, chosen.vocabulary), initial=initial, also=beside
     )
     translator = load_translator(checkpoint)
-    per_class = settings.synthetic_per_class(len(chosen), len(chosen.vocabulary))
     # A class that no training face shows is one that the system cannot make.
     learned = tuple(name for name in translator.condition_names if name in set(chosen.table.label))
-    plan = suitable_plan(chosen, translator, learned, PlanSettings("per-class", count=per_class, seed=wanted.seed))
+    plan = suitable_plan(chosen, translator, learned, settings.plan(len(chosen), len(chosen.vocabulary), wanted.seed))
     generate(chosen, translator, distinct(plan), wanted.folder(out), _generating(settings, translator.size), {})
 
 
@@ -182,8 +181,8 @@ def _pretrained(wanted: SyntheticSet, data: GainData, out: Path, settings: GainS
     # Of other classes there can be sources, whatever they are called.
     labels = given.table.label.where(given.table.label.isin(targets), None)
     given = replace(given, table=given.table.assign(label=labels))
-    per_class = settings.synthetic_per_class(len(wanted.train), len(data.faces.vocabulary))
-    plan = suitable_plan(given, translator, targets, PlanSettings("per-class", count=per_class, seed=wanted.seed))
+    counts = settings.plan(len(wanted.train), len(data.faces.vocabulary), wanted.seed)
+    plan = suitable_plan(given, translator, targets, counts)
     provenance = {"weights": str(settings.weights)}
     how = _generating(settings, translator.size)
     generate(given, translator, distinct(plan), wanted.folder(out), how, provenance)
@@ -203,9 +202,8 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
     chosen, checkpoint = wanted.given(data), wanted.system(out) / "checkpoint"
     scale = IntensityScale.from_config(read_config(checkpoint))
     assert scale is not None
-    per_class = settings.synthetic_per_class(len(wanted.train), len(chosen.vocabulary))
     translator = load_translator(checkpoint)
-    counts = PlanSettings("per-class", count=per_class, seed=wanted.seed)
+    counts = settings.plan(len(wanted.train), len(chosen.vocabulary), wanted.seed)
     plan = distinct(suitable_plan(chosen, translator, translator.condition_names, counts, scale))
     generate(chosen, translator, plan, wanted.folder(out), _generating(settings, translator.size), {})
 
@@ -213,7 +211,8 @@ def _exemplified(wanted: SyntheticSet, data: GainData, out: Path, settings: Gain
 def _simulated(wanted: SyntheticSet, data: GainData, size: int, folder: Path, settings: GainSettings) -> FaceTable:
     """Render faces with the published expressions of the training faces' classes, or with those measured on them."""
     chosen = wanted.labelled(data)
-    labels = tuple(name for name in chosen.vocabulary if name in set(chosen.table.label))
+    shown = settings.synthetic_targets or set(chosen.table.label)
+    labels = tuple(name for name in chosen.vocabulary if name in shown)
     source: ExpressionSource | None = None
     if settings.simulated_expressions == "measured":
         source = MeasuredExpressions.from_folder(chosen.root, chosen)

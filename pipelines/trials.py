@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from augment.checkpoints import DEFAULT
+from augment.plans import PlanSettings
 from augment.simulation.scenes import SceneSettings
 from augment.systems import SYSTEMS
 from augment.training import TrainingSettings
@@ -68,6 +69,9 @@ class GainSettings:
     """Synthetic faces to make for each real training face, over all classes, as many of every class; by default 24, and
     as many as make 16,800 faces where more than 700 are real, but 3 at least. No face is made twice, so they are fewer
     where sources are few. `synthetic_kept` says which are learnt from."""
+    synthetic_targets: tuple[str, ...] = ()
+    """Expressions that synthetic faces show, such as a rare one, with a small `synthetic_share`; by default all that
+    the labelled training faces show."""
     synthetic_share: float = 0.2
     """Share of a batch that is synthetic, in arms that have synthetic faces, after `synthetic_first`; less where so few
     are there that each would be seen more often than a real face."""
@@ -105,6 +109,7 @@ class GainSettings:
             object.__setattr__(self, "initial", None)
         object.__setattr__(self, "arms", tuple(words(self.arms)))
         object.__setattr__(self, "labels_per_class", tuple(words(self.labels_per_class)))
+        object.__setattr__(self, "synthetic_targets", tuple(words(self.synthetic_targets)))
         if self.folds < 2 or self.seeds < 1:
             raise EmoaugError(
                 f"folds is {self.folds} and seeds {self.seeds}; folds are 2 or more (the dataset's own split is "
@@ -124,6 +129,11 @@ class GainSettings:
         sources = {source for name in self.arms for source in get_arm(name).sources}
         if self.rendered_beside and not sources & set(SYSTEMS):
             raise EmoaugError("--rendered-beside is for arms that train a system on labels; name one, such as lssl")
+        if self.synthetic_targets and (not sources or REFINED in sources):
+            raise EmoaugError(
+                "--synthetic-targets is for arms with synthetic faces, and not for refined, which learns from all "
+                "expressions; name such arms alone"
+            )
         if self.simulated_like and not sources & {SIMULATED, REFINED}:
             raise EmoaugError(f"--simulated-like is for the arms {SIMULATED} and {REFINED}; name one")
         if len(set(self.label_counts)) != len(self.labels_per_class) or not self.labels_per_class:
@@ -135,10 +145,11 @@ class GainSettings:
         if not 0 <= self.synthetic_first < 1:
             raise EmoaugError(f"synthetic_first is {self.synthetic_first}; it is 0 or more and below 1")
 
-    def synthetic_per_class(self, real: int, classes: int) -> int:
-        """How many faces of each of so many classes a system makes for so many real training faces."""
+    def plan(self, real: int, classes: int, seed: int) -> PlanSettings:
+        """What a system makes for so many real training faces of so many classes."""
         factor = self.synthetic_factor or min(_MOST_FACTOR, max(_LEAST_FACTOR, _ENOUGH / max(1, real)))
-        return max(1, round(factor * real / classes))
+        count = max(1, round(factor * real / classes))
+        return PlanSettings("per-class", count=count, targets=self.synthetic_targets, seed=seed)
 
     @property
     def label_counts(self) -> tuple[Labels, ...]:

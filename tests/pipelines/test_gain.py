@@ -126,6 +126,17 @@ def test_rendered_faces_like_the_training_faces_know_no_others(run, tmp_path):
         assert made["settings"]["typical"] == 0.5
 
 
+def test_synthetic_faces_of_some_expressions_only(run, tmp_path):
+    faces, _, _ = run
+    wanted = replace(SETTINGS, arms=("simulated", "lssl"), simulated_per_class=3, synthetic_targets=("happy",))
+    trials = run_gain(faces, tmp_path / "out", wanted)
+    assert (trials.synthetic_faces > 0).all()
+    for folder in (tmp_path / "out" / "synthetic").glob("*/"):
+        assert set(read_faces(folder).table.label) == {"happy"}
+    with pytest.raises(EmoaugError, match="synthetic_targets has bored; the faces show"):
+        run_gain(faces, tmp_path / "other", replace(wanted, synthetic_targets=("bored",)))
+
+
 def test_few_sources_give_no_face_twice(run, tmp_path):
     faces, _, _ = run
     settings = replace(SETTINGS, arms=("lssl",), synthetic_factor=24.0)
@@ -155,6 +166,8 @@ def test_rendered_beside_are_not_people_whom_simulate_renders_by_default(tmp_pat
         ({"arms": ("lssl-measured",), "rendered_beside": 5}, "--rendered-beside is for arms"),
         ({"arms": ("classical",), "simulated_like": True}, "--simulated-like is for the arms"),
         ({"rendered_beside": -1}, "rendered_beside is -1"),
+        ({"arms": ("classical",), "synthetic_targets": ("happy",)}, "--synthetic-targets is for arms with"),
+        ({"arms": ("refined",), "synthetic_targets": ("happy",)}, "not for refined"),
         ({"synthetic_factor": float("inf")}, "synthetic_factor is inf"),
     ],
 )
