@@ -15,6 +15,7 @@ from augment.simulation.ict import NPZ_NAME
 from tests.drawn_dataset import draw_dataset
 
 ROOT = Path(__file__).parents[2]
+INNER_LIPS = 13, 14
 FACE_MODEL = Path(os.environ.get("EMOAUG_MODELS", ROOT / "../shared/models")) / NPZ_NAME
 
 pytestmark = [
@@ -32,6 +33,9 @@ def test_it_goes_through_all_its_steps_and_on_where_it_stopped(tmp_path):
     smile = [list(measures.blendshape_names).index(f"mouthSmile{side}") for side in ("Left", "Right")]
     measures.blendshapes[np.ix_(happy, smile)] = 0.9
     measures.blendshapes[np.ix_(happy[:3], smile)] = 0.5, 0.6
+    upper, lower = INNER_LIPS
+    measures.landmarks[happy, lower, 1] = measures.landmarks[happy, upper, 1] + 0.1
+    measures.landmarks[happy[3], lower, 1] -= 0.06
     write_measures(photographs.root, names, measures)
     script = ROOT / "examples" / "train_default_weights.py"
     command = [sys.executable, script, photographs.root, FACE_MODEL.resolve(), tmp_path / "out", "2"]
@@ -46,4 +50,4 @@ def test_it_goes_through_all_its_steps_and_on_where_it_stopped(tmp_path):
     assert len(rendered) == 3 * 70
     assert rendered.for_training().all()
     learnt = read_config(tmp_path / "out" / "lssl")["extra"]["training_data"]
-    assert learnt["faces"] == 16 - 3
+    assert learnt["faces"] == 16 - 4
