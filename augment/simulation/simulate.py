@@ -171,7 +171,8 @@ def _identity(
     for tensor in (model.vertices, model.triangles, model.identity, model.expression):
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     identity = {
-        **asdict(scenes),
+        # No entry where it says nothing, for folders from before there was such a thing.
+        **{name: value for name, value in asdict(scenes).items() if value or name != "typical"},
         "count": settings.count,
         "size": settings.size,
         "as_real": settings.as_real,
