@@ -188,11 +188,9 @@ def read_faces(
         )
         hint = hint if lacking else ""
         raise EmoaugError(f"no pictures in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
-    labels, bare, more = _without_labels(records, labels or {}, unlabelled)
-    words = _words(records)
-    written = [None if word in bare else label for word, label in zip(words, records["label"], strict=True)]
+    labels, written, more = _without_labels(records, labels or {}, unlabelled)
     try:
-        named, classes, remarks = resolve_labels([w for w in written if w is not None], labels, vocabulary)
+        named, classes, remarks = resolve_labels([label for label in written if label is not None], labels, vocabulary)
     except UnknownExpressionError as error:
         first = records.iloc[written.index(error.label)]
         place = root / first["file_name"] if table_path is None else f"{table_path}, line {first['line']}"
@@ -203,24 +201,19 @@ def read_faces(
             hint += " Where file names and not folders say what is shown, --label-pattern finds it."
         raise EmoaugError(f"{place}: {error}{hint}") from None
     found = iter(named)
-    resolved = [None if word is None else next(found) for word in written]
+    resolved = [None if label is None else next(found) for label in written]
     table = records.drop(columns="line").assign(label=pd.Series(resolved, dtype=object))
     leftover = pd.DataFrame(rejected, columns=["file_name", "reason"], dtype=object)
     return FaceTable(root, table, classes, leftover, (*remarks, *notes, *more))
 
 
-def _words(records: pd.DataFrame) -> list[str | None]:
-    """Labels as they are compared: without case and outer spaces."""
-    return [None if label is None else label.strip().casefold() for label in records["label"]]
-
-
 def _without_labels(
     records: pd.DataFrame, labels: Mapping[str, str], unlabelled: bool
-) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Tell renamings to "unlabelled", whose pictures have no label, from others.
+) -> tuple[dict[str, str], list[str | None], list[str]]:
+    """Take away the labels of pictures that are renamed to "unlabelled".
 
     Returns:
-        The other renamings, the former by the word that is renamed, and notes on those that nothing is labelled with.
+        The other renamings, the labels as written or None, and notes on renamings that nothing is labelled with.
     """
     bare = {old.strip().casefold(): new for old, new in labels.items() if not is_label(new)}
     if bare and not unlabelled:
@@ -228,13 +221,14 @@ def _without_labels(
         raise EmoaugError(
             f"--labels {old}={new}: pictures without a label are not taken here; --unlabelled does, where known"
         )
-    words = _words(records)
+    words = [None if label is None else label.strip().casefold() for label in records["label"]]
+    written = [None if word in bare else label for word, label in zip(words, records["label"], strict=True)]
     notes = [
         f"no picture is labelled '{old}', so the renaming {old}={bare[old]} did nothing"
         for old in bare
         if old not in words
     ]
-    return {old: new for old, new in labels.items() if old.strip().casefold() not in bare}, bare, notes
+    return {old: new for old, new in labels.items() if old.strip().casefold() not in bare}, written, notes
 
 
 def _saved_vocabulary(root: Path) -> list[str] | None:

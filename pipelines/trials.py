@@ -134,6 +134,12 @@ class GainSettings:
                 "--synthetic-targets is for arms with synthetic faces, and not for refined, which learns from all "
                 "expressions; name such arms alone"
             )
+        rendered = sources & {SIMULATED, REFINED} and self.simulated_expressions == "prototypes"
+        if self.simulated_typical and not rendered:
+            raise EmoaugError(
+                f"--simulated-typical is for the arms {SIMULATED} and {REFINED} with expressions of published action "
+                "units; leave it out"
+            )
         if self.simulated_like and not sources & {SIMULATED, REFINED}:
             raise EmoaugError(f"--simulated-like is for the arms {SIMULATED} and {REFINED}; name one")
         if len(set(self.label_counts)) != len(self.labels_per_class) or not self.labels_per_class:

@@ -166,6 +166,11 @@ def test_rendered_beside_are_not_people_whom_simulate_renders_by_default(tmp_pat
         ({"arms": ("lssl-measured",), "rendered_beside": 5}, "--rendered-beside is for arms"),
         ({"arms": ("classical",), "simulated_like": True}, "--simulated-like is for the arms"),
         ({"rendered_beside": -1}, "rendered_beside is -1"),
+        ({"arms": ("classical",), "simulated_typical": 1.0}, "--simulated-typical is for the arms"),
+        (
+            {"arms": ("simulated",), "simulated_typical": 1.0, "simulated_expressions": "measured"},
+            "--simulated-typical is for the arms",
+        ),
         ({"arms": ("classical",), "synthetic_targets": ("happy",)}, "--synthetic-targets is for arms with"),
         ({"arms": ("refined",), "synthetic_targets": ("happy",)}, "not for refined"),
         ({"synthetic_factor": float("inf")}, "synthetic_factor is inf"),
@@ -191,6 +196,8 @@ def test_systems_learn_from_rendered_faces_beside_where_asked(run, tmp_path):
         name = f"systems/fold{fold}-seed0-all-lssl"
         seen, plain = (read_config(folder / name)["extra"]["training_data"] for folder in (tmp_path / "out", out))
         assert seen["also"]["faces"] == 4
+        beside = tmp_path / "out" / "rendered" / f"fold{fold}-seed0-all-lssl"
+        assert read_run(beside, "emoaug simulate")["settings"]["typical"] == 1
         assert seen["sha256"] == plain["sha256"]
 
 
