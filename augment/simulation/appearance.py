@@ -33,9 +33,15 @@ from augment.simulation.wrinkles import age_lines, paint_wrinkles
 __all__ = ["MONK_SCALE", "WRINKLES", "AppearanceSettings", "Surface", "background", "draw_appearance", "dress"]
 
 PALE_SKIN = 0.40
-"""Mean albedo of skin from which on teeth are lightened with it. Without, the teeth of 69 rendered people with light
-cheeks were 0.90 times as bright as these (sRGB, 90th percentile between the lips' inner edges), those of 28 smiling
-people of the Face Research Lab London Set 1.19 times."""
+"""Mean albedo of skin beside which teeth and the whites of the eyes have the albedo written here. Beside paler skin
+teeth are lightened as much as it is. Without, the teeth of 69 rendered people with light cheeks were 0.90 times as
+bright as these (sRGB, 90th percentile between the lips' inner edges), those of 28 smiling people of the Face Research
+Lab London Set 1.19 times."""
+
+BY_SKIN = 0.3
+"""Power of skin's albedo that whites of eyes go with, and teeth beside darker skin. With one albedo for all, both were
+too bright in dark faces, as a camera exposes them: whites 175 to 194 of 255 where cheeks are below 70, and 124 in the
+London Set, whose light faces have 164; teeth 219 to 238 where cheeks are below 110, and 194 in the London Set."""
 
 
 def draw_appearance(
@@ -110,12 +116,14 @@ def _part_colours(person: Person) -> np.ndarray:
     rng = np.random.default_rng([person.seed, 7])
     yellow = min(max(0.25 + 0.5 * (person.age - 20) / 60 + 0.2 * rng.standard_normal() * person.irregularity, 0), 1)
     skin = skin_tone(person)
+    paleness = float(skin.mean()) / PALE_SKIN
+    whites = paleness**BY_SKIN
     # The lightest tones are lighter here than skin's albedo is; of teeth that were not, smiles would be grey inside.
-    beside = max(1.0, float(skin.mean()) / PALE_SKIN)
+    teeth = paleness if paleness > 1 else whites
     colours = {
         "skin": skin,
-        "eyeball": np.array([0.68, 0.63, 0.58]) * [1, 1 - 0.06 * yellow, 1 - 0.16 * yellow],
-        "teeth": beside * np.array([0.66, 0.61, 0.50]) * [1, 1 - 0.10 * yellow, 1 - 0.35 * yellow],
+        "eyeball": whites * np.array([0.68, 0.63, 0.58]) * [1, 1 - 0.06 * yellow, 1 - 0.16 * yellow],
+        "teeth": teeth * np.array([0.66, 0.61, 0.50]) * [1, 1 - 0.10 * yellow, 1 - 0.35 * yellow],
         "gums": np.array([0.36, 0.11, 0.10]) * (1 - 0.05 * person.tone),
         "tongue": np.array([0.36, 0.13, 0.12]),
         "mouth": np.array([0.12, 0.025, 0.022]),

@@ -63,17 +63,24 @@ def cheek_colour(model, surface: Surface) -> np.ndarray:
     return torch.stack(patches).mean((0, 3, 4)).numpy()
 
 
-def test_teeth_are_lighter_than_skin_and_their_own_where_it_is_dark(model):
-    teeth, skins = [], []
+def test_teeth_and_whites_of_eyes_are_lighter_than_skin_and_go_with_it(model):
+    teeth, skins, whites = [], [], []
     for tone in (1.0, 3.0, 7.0, 10.0):
         settings = replace(SMALL, spread=0)
         person = replace(draw_person(torch.Generator().manual_seed(0), settings), tone=tone)
         colours = _part_colours(person)
         teeth.append(colours[PARTS.index("teeth")])
         skins.append(colours[PARTS.index("skin")])
+        whites.append(colours[PARTS.index("eyeball")])
     assert all(t.mean() > 1.3 * s.mean() for t, s in zip(teeth, skins, strict=True))
-    np.testing.assert_allclose(teeth[2], teeth[3])
-    np.testing.assert_allclose(teeth[0] / teeth[3], skins[0].mean() / 0.4, rtol=1e-5)
+    assert all(w.mean() > s.mean() for w, s in zip(whites, skins, strict=True))
+    # Beside pale skin teeth are lightened as much as it is; the rest goes with skin's 0.3th power.
+    paleness = [float(s.mean()) / 0.4 for s in skins]
+    np.testing.assert_allclose(teeth[0] / teeth[1], paleness[0] / paleness[1], rtol=1e-5)
+    np.testing.assert_allclose(teeth[2] / teeth[3], (paleness[2] / paleness[3]) ** 0.3, rtol=1e-5)
+    for w in whites[1:]:
+        np.testing.assert_allclose(w / whites[0], (w.mean() / whites[0].mean()), rtol=1e-4)
+    np.testing.assert_allclose(whites[0] / whites[3], (paleness[0] / paleness[3]) ** 0.3, rtol=1e-5)
     assert max(t.max() for t in teeth) <= 1
 
 
