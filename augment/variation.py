@@ -15,6 +15,10 @@ GREY, SOFT = 0.3, 0.4
 """Shares of the faces that lose their colours, and that lose their sharpness."""
 BEND = 0.5
 """The most that the power to which brightness is raised is doubled or halved, as a power of two."""
+CONTRAST = (-0.25, 1.5)
+"""The least and the most that contrast is multiplied by, as powers of two. Luma's standard deviation inside the face,
+pictures from -1 to 1, has a median of 0.21 in the Face Research Lab London Set, 0.33 in FER2013 and 0.60 in CMU Face
+Images. Where a training had shown 0.1 to 0.33 only, changes were faint on faces of more contrast."""
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -56,7 +60,7 @@ def vary(
 
 
 def _photographed(faces: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Faces (N, 3, S, S) in [-1, 1] as other cameras have them: some grey, some less sharp, darker or paler.
+    """Faces (N, 3, S, S) in [-1, 1] as other cameras have them: some grey, some less sharp, darker, paler or harsher.
 
     A few hundred faces often come from one studio, and the faces that a system is to change from anywhere.
     """
@@ -73,4 +77,17 @@ def _photographed(faces: Tensor, strength: float, generator: torch.Generator) ->
     faces = torch.lerp(faces, luma.expand_as(faces), some(GREY))
     power = 2 ** ((draw() * 2 - 1) * BEND * strength)
     faces = ((faces + 1) / 2).clamp_min(0).pow(power) * 2 - 1
+    low, high = (exponent * strength for exponent in CONTRAST)
+    skin = _skin(faces)
+    faces = (skin + (faces - skin) * 2 ** (low + (high - low) * draw())).clamp(-1, 1)
     return torch.lerp(faces, smoothed(smoothed(faces)), some(SOFT) * draw())
+
+
+def _skin(faces: Tensor) -> Tensor:
+    """The median of nose and inner cheeks, (N, 1, 1, 1): what cameras expose for, and expressions hardly change.
+
+    Two pictures of a person are to be varied alike; around their mean, that a mouth opened would shift all the rest.
+    """
+    side = faces.shape[-1]
+    middle = faces[:, :, 7 * side // 16 : 10 * side // 16, 5 * side // 16 : 11 * side // 16]
+    return middle.flatten(1).median(1).values.view(-1, 1, 1, 1)

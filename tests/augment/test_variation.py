@@ -50,8 +50,8 @@ def test_without_other_cameras_colours_and_sharpness_stay_and_nothing_is_drawn_f
     y = vary(x, points, 1.0, generators[0], cameras=0.0)[0]
     assert ((y - y.mean(1, keepdim=True)).abs().amax((1, 2, 3)) > 0.01).all()
     vary(x, points, 1.0, generators[1])
-    # Four draws a face: whether grey, how far bent, whether and how far blurred.
-    torch.rand(4 * len(x), generator=generators[0])
+    # Five draws a face: whether grey, how far bent, how harsh, whether and how far blurred.
+    torch.rand(5 * len(x), generator=generators[0])
     assert torch.equal(generators[0].get_state(), generators[1].get_state())
 
 
@@ -102,3 +102,20 @@ def test_some_faces_lose_more_or_less_of_their_sharpness(monkeypatch):
     assert (kept[~same] < 1).all()
     assert kept[~same].min() < 0.5
     assert kept[~same].max() > 0.9
+
+
+def test_contrast_is_halved_or_doubled_around_the_tone_of_the_skin_which_stays(monkeypatch):
+    monkeypatch.setattr(variation, "GREY", 0.0)
+    monkeypatch.setattr(variation, "SOFT", 0.0)
+    monkeypatch.setattr(variation, "BEND", 0.0)
+    # Skin of one tone with fine light and dark around it; jitter is 1, so light and contrast vary a little as well.
+    tone, n = -0.3, 400
+    x = torch.full((n, 3, 32, 32), tone)
+    x[:, :, 24:28] = tone + 0.2
+    x[:, :, 4:8] = tone - 0.2
+    light, dark = (varied(x).flatten(1).quantile(share, 1) for share in (0.98, 0.02))
+    factor = (light - dark) / 0.4
+    assert 2**-0.25 * 0.85 * 0.9 < factor.min() < 1
+    assert 2 < factor.max() < 2**1.5 * 1.15 * 1.1
+    middle = varied(x)[:, :, 15, 15].mean(1)
+    assert (middle - tone).abs().max() < 0.15 + 0.15 * abs(tone) + 1e-4
