@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augment.tone import Tone
+
 
 class LocalRidge:
     """One ridge regression per output pixel and channel, solved from its normal equations.
@@ -93,14 +95,20 @@ class LocalRegression(nn.Module):
 
     A condition's regressions are added up as changes of the source, so that blends blend and no condition is no change.
     Before it is fitted, every regression is the identity.
+
+    Args:
+        classes: K, entries of a condition.
+        size: S, side of the faces, pixels.
+        side: of the window, pixels, odd.
+        toned: whether faces lose their own tone (`augment.tone`) before they are regressed, and get it back after.
     """
 
     weights: Tensor
     """(side² + 1, K, 3 S S): the window row by row, then the bias; of pixels in [0, 1]."""
 
-    def __init__(self, classes: int, size: int, side: int) -> None:
+    def __init__(self, classes: int, size: int, side: int, toned: bool = False) -> None:
         super().__init__()
-        self.side = side
+        self.side, self.toned = side, toned
         weights = torch.zeros(side**2 + 1, classes, 3 * size * size)
         weights[side**2 // 2] = 1
         self.register_buffer("weights", weights)
@@ -113,7 +121,9 @@ class LocalRegression(nn.Module):
         """Regress faces."""
         # A sum of ten products, some of them large and of either sign, is not for bf16.
         with torch.autocast(faces.device.type, enabled=False):
-            pixels, condition = (faces.float() + 1) / 2, condition.float()
+            faces, condition = faces.float(), condition.float()
+            tone = Tone.of(faces) if self.toned else None
+            pixels = ((tone.taken_from(faces) if tone else faces) + 1) / 2
             height, width = pixels.shape[-2:]
             padded = F.pad(pixels, (self.side // 2,) * 4)
 
@@ -124,4 +134,4 @@ class LocalRegression(nn.Module):
             for tap in range(self.side**2):
                 y, x = divmod(tap, self.side)
                 result = result + blend(tap) * padded[:, :, y : y + height, x : x + width]
-            return result.clamp(0, 1) * 2 - 1
+            return tone.given_to(result * 2 - 1).clamp(-1, 1) if tone else result.clamp(0, 1) * 2 - 1

@@ -69,6 +69,26 @@ def test_a_linear_change_within_the_window_is_found_and_applied():
     torch.testing.assert_close(half, (wanted + new - 1).float(), atol=1e-4, rtol=0)
 
 
+def test_toned_regressions_change_faces_of_every_light_and_contrast_alike():
+    regression = LocalRegression(2, 16, 3, toned=True)
+    torch.manual_seed(0)
+    weights = 0.05 * torch.randn(10, 3, 16, 16, dtype=torch.float64)
+    weights[4] += 1
+    regression.set_weights(1, weights)
+    condition = torch.tensor([[0.0, 1.0]]).expand(5, 2)
+    faces = (pictures(5, 3, 16, 16, 0).float() - 0.5) * 1.2
+    found = regression(faces, condition) - faces
+    # Half as much contrast in another light: the same change, half as strong.
+    darker = regression(0.5 * faces - 0.2, condition) - (0.5 * faces - 0.2)
+    assert found.abs().mean() > 0.01
+    torch.testing.assert_close(darker, 0.5 * found, atol=1e-5, rtol=0)
+    # Without, the change would be another; and an expression that is not fitted leaves faces alone.
+    plain = LocalRegression(2, 16, 3)
+    plain.load_state_dict(regression.state_dict())
+    assert not torch.allclose(plain(0.5 * faces - 0.2, condition) - (0.5 * faces - 0.2), 0.5 * found, atol=1e-2)
+    torch.testing.assert_close(regression(faces, condition.flip(1)), faces)
+
+
 def test_two_hundred_pairs_of_128_pixels_take_at_most_a_second_a_channel():
     sources, targets = torch.rand(200, 3, 128, 128), torch.rand(200, 3, 128, 128)
     began = time.process_time()

@@ -55,6 +55,21 @@ def test_fitting_finds_the_change_between_pictures_of_a_person(shrink):
     torch.testing.assert_close(translator.regression(faces, torch.eye(3)[2:].expand(12, 3)), faces)
 
 
+def test_a_toned_regression_knows_faces_of_other_contrast():
+    data, apart = twins(), {}
+    sharp = data.faces[::2].float() / 127.5 - 1
+    asked = torch.eye(3)[1:2].expand(6, 3)
+    for toned in (True, False):
+        settings = replace(RegGAN.configurations["compact"], size=32, variations=0, toned=toned)
+        translator = RegGAN(("neutral", "lit", "unseen"), settings)
+        translator.fit(data)
+        dull = 0.4 * sharp + 0.3
+        changes = [translator.regression(sharp, asked) - sharp, (translator.regression(dull, asked) - dull) / 0.4]
+        apart[toned] = float((changes[0] - changes[1]).abs().mean() / changes[0].abs().mean())
+    # Not quite the same: the blackest pixels of sharp faces stay as they are.
+    assert apart[True] < 0.08 < 0.3 < apart[False]
+
+
 def test_with_few_pairs_shrinking_towards_the_source_keeps_faces_and_towards_nothing_darkens_them():
     data, light = twins(), {}
     for shrink in ("source", "nothing"):

@@ -1,0 +1,50 @@
+"""The tone of a face: how light it is and how much contrast it has, so that faces of any camera can be made alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MEAN, DEVIATION = 0.0, 0.36
+"""Tone that faces of another are brought to, pictures from -1 to 1; as much contrast as FER2013's faces have."""
+LEAST = 0.05
+"""Least deviation that is told from none: contrast of a blank picture is not stretched."""
+
+_CENTRE, _RADII = (0.53, 0.5), (0.41, 0.31)
+"""Ellipse of the face in an aligned picture, shares of its side, down and across."""
+
+
+class Tone(NamedTuple):
+    """Mean and standard deviation of brightness inside N aligned faces."""
+
+    mean: Tensor
+    """(N, 1, 1, 1), in [-1, 1]."""
+    deviation: Tensor
+    """(N, 1, 1, 1), `LEAST` or more."""
+
+    @classmethod
+    def of(cls, faces: Tensor) -> Tone:
+        """Measure faces (N, 3, S, S) in [-1, 1]."""
+        brightness, weight = faces.mean(1, keepdim=True), _inside(faces)
+        mean = (brightness * weight).sum((2, 3), keepdim=True)
+        variance = ((brightness - mean).square() * weight).sum((2, 3), keepdim=True)
+        return cls(mean, variance.sqrt().clamp_min(LEAST))
+
+    def taken_from(self, faces: Tensor) -> Tensor:
+        """Bring faces (N, 3, S, S) of this tone to the common one; not clamped."""
+        return (faces - self.mean) * (DEVIATION / self.deviation) + MEAN
+
+    def given_to(self, faces: Tensor) -> Tensor:
+        """Bring faces (N, 3, S, S) of the common tone to this one; not clamped."""
+        return (faces - MEAN) * (self.deviation / DEVIATION) + self.mean
+
+
+def _inside(faces: Tensor) -> Tensor:
+    """Weights of the pixels inside the face, (1, 1, S, S); their sum is 1."""
+    side = faces.shape[-1]
+    place = (torch.arange(side, device=faces.device, dtype=faces.dtype) + 0.5) / side
+    down, across = (((place - c) / r).square() for c, r in zip(_CENTRE, _RADII, strict=True))
+    inside = (down[:, None] + across < 1).to(faces.dtype)
+    return (inside / inside.sum()).view(1, 1, side, side)
