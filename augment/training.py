@@ -55,8 +55,8 @@ class TrainingSettings:
     jitter: float = 1.0
     """Strength of the random rotation, scale, shift, brightness and contrast of training faces; 0 is none."""
     cameras: float = 1.0
-    """Strength, as a share of jitter, of what other cameras would do: some faces grey, some less sharp, darker or
-    paler; 0 is none."""
+    """Strength, as a share of jitter, of what other cameras would do: some faces grey, some less sharp, darker, paler
+    or harsher; 0 is none."""
     sample_every: int = 1000
     """Steps between two sample sheets."""
     save_every: int = 500
