@@ -16,9 +16,9 @@ distance to the paired picture besides the adversarial and the attribute term.
 instead of towards black, and sees each pair several times, flipped, moved and lit as training faces are: on 60 people
 this was nearer to the wanted picture on new people, exactly aligned or not. It sees all faces in one light and
 contrast, and gives each its own again: so it serves strangers whom another camera took. Its network also sees the
-source, half of the training faces without the regression, and decides how much of the regression's light and shade to
-take (its colours would tint grey faces), how to move these pixels and what to paint over: adding to the regression, it
-painted stripes that the critics took for teeth. Its critic is regularised, conditional and augmented.
+source; it gets the regression's light and shade (its colours would tint grey faces), and decides how to move these
+pixels and what to paint over: adding to the regression, it painted stripes that the critics took for teeth. Its critic
+is regularised, conditional and augmented.
 """
 
 from __future__ import annotations
@@ -40,11 +40,9 @@ from augment.networks import (
     Retouched,
     UpStage,
     augment_for_critic,
-    enlarged,
     enlarged_along,
     tile,
 )
-from augment.ranks import drawn
 from augment.tone import Tone
 from emoaug import EmoaugError, check_least
 
@@ -86,13 +84,8 @@ class RegGANSettings:
     """How it doubles the side: a convolution and a pixel shuffle, or a transposed 4×4 convolution."""
     sees_source: bool = True
     """Whether it sees the source beside the regression."""
-    hidden: float = 0.5
-    """Share of training faces whose regression is hidden from it, which then sees the source twice. A regression shows
-    mouths where they are on average, and a network that always sees it paints there on turned heads too; one that
-    never does finds strangers' mouths less often (18 % of FER2013's faces were seen as asked, not 23; a throwaway
-    script)."""
     output: Literal["composed", "added"] = "composed"
-    """`added` is the regressed face plus what the network makes; `composed` is the source, lighter and darker where the
+    """`added` is the regressed face plus what the network makes; `composed` is the source, lighter and darker as the
     regressed face is, whose pixels are then moved and painted over."""
     critic_width: int = 32
     """Channels of the critic's first layer; they double with each halving."""
@@ -142,8 +135,6 @@ class RegGANSettings:
             raise EmoaugError(f"receptive_field is {self.receptive_field}; it is 1, 3, 5 or 7 pixels")
         if not self.ridge_penalty > 0:
             raise EmoaugError(f"ridge_penalty is {self.ridge_penalty}; it is above 0")
-        if not 0 <= self.hidden <= 1:
-            raise EmoaugError(f"hidden is {self.hidden}; it is a share, 0 to 1")
         check_least(self, 0, "variations")
         check_least(self, 1, "most_pairs", "width", "critic_width", "penalty_every", "generator_every", "pair_blur")
 
@@ -179,7 +170,6 @@ class RefiningNetwork(nn.Module):
             else:
                 layers += block(nn.ConvTranspose2d(2 * channels, channels, 4, 2, 1, bias=False), channels)
         self.layers = nn.Sequential(*layers)
-        self.gate = nn.Conv2d(channels, 1, s.kernel, padding=padding) if composed else None
         self.change: nn.Module
         if composed:
             self.change = Retouch(channels, channels, s.kernel)
@@ -194,12 +184,13 @@ class RefiningNetwork(nn.Module):
         """Refine regressed faces: the result, not clamped, and how a `composed` one came about."""
         seen = [regressed, source] if self.settings.sees_source else [regressed]
         x = self.layers(torch.cat([*seen, tile(condition, source.shape[-1]).to(source.dtype)], 1))
-        if self.gate is None:
+        if self.settings.output == "added":
             return regressed + torch.tanh(self.change(x).float()), None
-        taken = enlarged(torch.sigmoid(self.gate(x).float() + 1), source.shape[-1])
         # Regressed channel by channel, a grey face would get colours: what is taken is lighter or darker, hue stays.
+        # All of it: a network that may decide how much takes a sixth and moves pixels instead, which serves the people
+        # that it learns from as well, and strangers worse.
         lighter = (regressed - source).mean(1, keepdim=True)
-        lit = detailed + enlarged_along(taken * lighter, source, detailed)
+        lit = detailed + enlarged_along(lighter, source, detailed)
         retouched = self.change(lit, x, F.avg_pool2d(x, 2))
         return retouched.faces, retouched
 
@@ -226,7 +217,6 @@ class RegGAN(Translator):
             kernel=7,
             upsampling="transposed",
             sees_source=False,
-            hidden=0,
             output="added",
             critic_width=64,
             critic_depth=6,
@@ -272,20 +262,11 @@ class RegGAN(Translator):
     def translate(self, faces: Tensor, condition: Tensor) -> Tensor:
         """Change the expression of faces (N, 3, S, S) in [-1, 1] to conditions (N, K) in [0, 1]."""
         self.check(faces, condition)
-        return self._refined(faces, condition).clamp(-1, 1)
+        return self._refined(faces, condition)[0].clamp(-1, 1)
 
-    def _refined(self, faces: Tensor, condition: Tensor) -> Tensor:
+    def _refined(self, faces: Tensor, condition: Tensor) -> tuple[Tensor, Retouched | None]:
         seen = self.seen(faces)
-        return self.network(self.regression(seen, condition), seen, condition, faces)[0]
-
-    @torch.no_grad()
-    def _regressed(self, batch: Batch) -> Tensor:
-        """The regressed faces that the network sees in training, (N, 3, S, S)."""
-        regressed = self.regression(batch.faces, batch.targets)
-        if self.settings.hidden == 0:
-            return regressed
-        hidden = drawn(torch.rand, (len(regressed), 1, 1, 1), device=regressed.device) < self.settings.hidden
-        return torch.where(hidden, batch.faces, regressed)
+        return self.network(self.regression(seen, condition), seen, condition, faces)
 
     @torch.no_grad()
     def fit(self, data: TrainingFaces) -> None:
@@ -330,7 +311,7 @@ class RegGAN(Translator):
         """Tell real faces from refined ones, and read the expression off the real."""
         s = self.settings
         with torch.no_grad():
-            result, _ = self.network(self._regressed(batch), batch.faces, batch.targets, batch.faces)
+            result, _ = self._refined(batch.faces, batch.targets)
         adversarial, attribute = losses.patch_critic_loss(
             self._judge,
             (batch.faces, batch.conditions),
@@ -349,7 +330,7 @@ class RegGAN(Translator):
             penalty = losses.patch_r1_penalty(self.critic, (seen, batch.conditions), s.fine_weight)
         else:
             with torch.no_grad():
-                result, _ = self.network(self._regressed(batch), batch.faces, batch.targets, batch.faces)
+                result, _ = self._refined(batch.faces, batch.targets)
             penalty = losses.gradient_penalty(
                 lambda faces: self.critic(faces, batch.conditions).patches, batch.faces, result
             )
@@ -359,7 +340,7 @@ class RegGAN(Translator):
         """Look real, show the target, and be near to the paired picture and to the source."""
         s = self.settings
         assert batch.partners is not None
-        result, retouched = self.network(self._regressed(batch), batch.faces, batch.targets, batch.faces)
+        result, retouched = self._refined(batch.faces, batch.targets)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
             self._judge, (result, batch.targets), kind=s.adversarial, fine_weight=s.fine_weight
