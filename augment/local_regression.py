@@ -123,7 +123,7 @@ class LocalRegression(nn.Module):
         with torch.autocast(faces.device.type, enabled=False):
             faces, condition = faces.float(), condition.float()
             tone = Tone.of(faces) if self.toned else None
-            pixels = ((tone.taken_from(faces) if tone else faces) + 1) / 2
+            pixels = ((faces if tone is None else tone.taken_from(faces)) + 1) / 2
             height, width = pixels.shape[-2:]
             padded = F.pad(pixels, (self.side // 2,) * 4)
 
@@ -134,4 +134,4 @@ class LocalRegression(nn.Module):
             for tap in range(self.side**2):
                 y, x = divmod(tap, self.side)
                 result = result + blend(tap) * padded[:, :, y : y + height, x : x + width]
-            return tone.given_to(result * 2 - 1).clamp(-1, 1) if tone else result.clamp(0, 1) * 2 - 1
+            return result.clamp(0, 1) * 2 - 1 if tone is None else tone.given_to(result * 2 - 1).clamp(-1, 1)
