@@ -104,7 +104,7 @@ class LocalRegression(nn.Module):
     """
 
     weights: Tensor
-    """(side² + 1, K, 3 S S): the window row by row, then the bias; of pixels in [0, 1]."""
+    """(side² + 1, K, 3 S S): the window row by row, then the bias; of pixels in [0, 1], beyond where they are toned."""
 
     def __init__(self, classes: int, size: int, side: int, toned: bool = False) -> None:
         super().__init__()

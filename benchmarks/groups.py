@@ -6,7 +6,7 @@ stands, in brackets, what the same people's own pictures of that expression get:
 than in another, and more than they see there cannot be asked. Prints Markdown, writes all figures as JSON.
 
 Rendered people say who they are in the column `description` of their metadata, others in columns of their own. For the
-package's own weights, which learnt from the seeds 0 and 1:
+package's own weights, which learnt from the seeds 0 to 2:
 
     emoaug simulate --out people --count 2940 --seed 11
     emoaug simulate --out others --count 1400 --seed 12

@@ -39,9 +39,10 @@ bright as these (sRGB, 90th percentile between the lips' inner edges), those of 
 Lab London Set 1.19 times."""
 
 BY_SKIN = 0.3
-"""Power of skin's albedo that whites of eyes go with, and teeth beside darker skin. With one albedo for all, both were
-too bright in dark faces, as a camera exposes them: whites 175 to 194 of 255 where cheeks are below 70, and 124 in the
-London Set, whose light faces have 164; teeth 219 to 238 where cheeks are below 110, and 194 in the London Set."""
+"""The albedo of whites, and of teeth beside skin darker than `PALE_SKIN`, goes with this power of skin's. With one for
+all, both were too bright in dark faces, as a camera exposes them: whites 175 to 194 of 255 where cheeks are below
+70, now 124 to 139, and 124 in the London Set; teeth 219 to 238 where cheeks are below 110, now 175 to 195, and 194 in
+the London Set (80 rendered people with either head, a throwaway script)."""
 
 
 def draw_appearance(

@@ -7,10 +7,10 @@ regression per output pixel, channel and expression, each seeing a small window 
 
 Where the sources are silent, this is our reading. The regression towards an expression learns from every pair of
 pictures of one person of which the second shows it, whatever the first shows: a face's own expression need not be
-known. Blends blend the regressions. Pixels are taken from [-1, 1] to [0, 1] and clamped; the regression's source
-instead stretches the contrast of each picture before and after, which changes faces that need no change. The refining
-network is the small one of US-GAN (the same authors' earlier model), which adds to its input; its objective has the
-distance to the paired picture besides the adversarial and the attribute term.
+known. Blends blend the regressions. Pixels are taken from [-1, 1] to [0, 1] and clamped at the end; the regression's
+source instead stretches the contrast of each picture before and after, which changes faces that need no change. The
+refining network is the small one of US-GAN (the same authors' earlier model), which adds to its input; its objective
+has the distance to the paired picture besides the adversarial and the attribute term.
 
 `paper` keeps what is published; `compact` changes what small data needs. Its regression shrinks towards the source
 instead of towards black, and sees each pair several times, flipped, moved and lit as training faces are: on 60 people
@@ -66,8 +66,9 @@ class RegGANSettings:
     shrink_towards: Literal["nothing", "source"] = "source"
     """What the regression gives where the pairs say nothing: black, or the source's own pixel."""
     variations: int = 6
-    """How many times each pair enters the regression, each time flipped, moved and lit anew; 0 takes it as it is."""
-    toned: bool = True
+    """How many times each pair enters the regression, each time flipped, moved, lit and photographed anew, whatever
+    `jitter` and `cameras` of the training; 0 takes it as it is."""
+    toned: bool = False
     """Whether faces lose their own light and contrast before the regression, and get them back after it. Its weights
     are for the contrast that it learnt from: learnt from the Face Research Lab London Set, the regression alone made
     23 % of 150 strangers of FER2013 look happy, and 17 % of 100 of CMU Face Images; toned, 46 and 59 % (a throwaway
@@ -187,8 +188,8 @@ class RefiningNetwork(nn.Module):
         if self.settings.output == "added":
             return regressed + torch.tanh(self.change(x).float()), None
         # Regressed channel by channel, a grey face would get colours: what is taken is lighter or darker, hue stays.
-        # All of it: a network that may decide how much takes a sixth and moves pixels instead, which serves the people
-        # that it learns from as well, and strangers worse.
+        # All of it: a network that might decide how much took a sixth and moved pixels instead (a throwaway script),
+        # which was no worse for the people that it learnt from, and worse for strangers.
         lighter = (regressed - source).mean(1, keepdim=True)
         lit = detailed + enlarged_along(lighter, source, detailed)
         retouched = self.change(lit, x, F.avg_pool2d(x, 2))
@@ -206,12 +207,11 @@ class RegGAN(Translator):
     )
     settings_class = RegGANSettings
     configurations: ClassVar[dict[str, Any]] = {
-        "compact": RegGANSettings(),
+        "compact": RegGANSettings(toned=True),
         "paper": RegGANSettings(
             size=128,
             shrink_towards="nothing",
             variations=0,
-            toned=False,
             width=64,
             residual_blocks=1,
             kernel=7,
@@ -240,7 +240,7 @@ class RegGAN(Translator):
     settings: RegGANSettings
 
     def __init__(self, condition_names: tuple[str, ...], settings: RegGANSettings | None = None) -> None:
-        super().__init__(condition_names, settings or RegGANSettings())
+        super().__init__(condition_names, settings or self.configurations["compact"])
         s, classes = self.settings, len(self.condition_names)
         self.regression = LocalRegression(classes, s.size, s.receptive_field, s.toned)
         self.network = RefiningNetwork(s, classes)
