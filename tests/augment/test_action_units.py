@@ -117,6 +117,9 @@ def test_typical_ways_are_of_known_units_and_each_is_nearest_to_its_own_expressi
     assert tuple(TYPICAL) == SEVEN
     assert not any(prototype.optional for prototype in TYPICAL.values())
     assert not TYPICAL["neutral"].units
+    # A system that learns both tells fear from surprise by the jaw.
+    jaws = {name: from_action_units(TYPICAL[name].units).get("jawOpen", 0) for name in ("fear", "surprise")}
+    assert jaws["fear"] < 0.2 < 0.5 < jaws["surprise"]
     for name in SEVEN[1:]:
         shown = from_action_units(TYPICAL[name].units)
         near = {
