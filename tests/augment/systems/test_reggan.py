@@ -1,10 +1,11 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from augment.checkpoints import settings_from
 from augment.networks import Retouch
 from augment.systems.base import Progress
 from augment.systems.reggan import RegGAN
@@ -68,6 +69,15 @@ def test_a_toned_regression_knows_faces_of_other_contrast():
         apart[toned] = float((changes[0] - changes[1]).abs().mean() / changes[0].abs().mean())
     # Not quite the same: the blackest pixels of sharp faces stay as they are.
     assert apart[True] < 0.08 < 0.3 < apart[False]
+
+
+def test_compact_is_toned_and_the_default_and_what_says_nothing_of_it_is_not():
+    assert RegGAN(("neutral", "lit")).settings == RegGAN.configurations["compact"]
+    assert RegGAN.configurations["compact"].toned
+    assert not RegGAN.configurations["paper"].toned
+    # A checkpoint from before there was such a thing.
+    before = {name: value for name, value in asdict(RegGAN.configurations["compact"]).items() if name != "toned"}
+    assert not settings_from(RegGAN.settings_class, before, "config.json").toned
 
 
 def test_with_few_pairs_shrinking_towards_the_source_keeps_faces_and_towards_nothing_darkens_them():
