@@ -172,7 +172,7 @@ TYPICAL: dict[str, Prototype] = {
     "happy": Prototype(_full(25, AU6=0.5, AU12=1.0)),
     "sad": Prototype(_full(1, 4, AU11=0.3, AU15=1.0, AU17=0.9, AU43=0.2, AU64=0.3)),
     "surprise": Prototype(_full(1, 2, AU5=0.5, AU25=0.5, AU26=0.9)),
-    "fear": Prototype(_full(25, AU1=0.9, AU4=0.9, AU5=0.2, AU11=0.4, AU20=0.9)),
+    "fear": Prototype(_full(25, AU1=0.9, AU4=0.9, AU5=0.2, AU11=0.4, AU20=0.6)),
     "disgust": Prototype(_full(AU6=0.5, AU9=1.0, AU10=0.6, AU15=0.6, AU17=0.5)),
     "angry": Prototype(_full(25, AU4=1.0, AU7=0.5, AU10=0.5, AU16=0.5)),
 }

@@ -127,7 +127,7 @@ def _part_colours(person: Person) -> np.ndarray:
         "teeth": teeth * np.array([0.66, 0.61, 0.50]) * [1, 1 - 0.10 * yellow, 1 - 0.35 * yellow],
         "gums": np.array([0.36, 0.11, 0.10]) * (1 - 0.05 * person.tone),
         "tongue": np.array([0.36, 0.13, 0.12]),
-        "mouth": np.array([0.12, 0.025, 0.022]),
+        "mouth": np.array([0.40, 0.16, 0.14]),
         "lashes": np.array([0.012, 0.009, 0.008]),
         "glasses": np.array(person.glasses_colour),
         "hair": np.array(person.hair),

@@ -43,7 +43,7 @@ class Movements(Fields):
 
     def _eye_squint_left(self) -> np.ndarray:
         cheek = self.stroke((3.4, -1.3, 0.8), (1.3, 0.6, 2.0), (0, 0.18, 0.08))
-        return self.lids(0.22, 2.0) + cheek
+        return self.lids(0.15, 1.4) + cheek
 
     def _glance(self, name: str, upper: float, lower: float) -> np.ndarray:
         field = self.lids(upper, lower)
@@ -69,7 +69,7 @@ class Movements(Fields):
         inner = self.stroke((1.4, 1.7, 1.7), (1.0, 0.8, 2.0), (-0.38, -0.7, 0.18))
         outer = self.stroke((4.0, 1.9, 1.2), (1.8, 0.75, 2.0), (-0.2, -1.0, 0.2))
         # The fold above the eye is pushed down and narrows it.
-        return inner + outer + self.lids(0.08, 0.3)
+        return inner + outer + self.lids(0.05, 0.2)
 
     def _brow_inner_up(self) -> np.ndarray:
         return self.both((1.4, 2.0, 1.8), (1.35, 1.3, 2.5), (0.0, 1.0, 0.06))
@@ -85,7 +85,7 @@ class Movements(Fields):
         return cheek + lips
 
     def _cheek_squint_left(self) -> np.ndarray:
-        return self.lids(0.1, 1.1) + self.stroke((3.7, -1.9, 0.6), (1.5, 0.9, 2.2), (0.05, 0.42, 0.22))
+        return self.lids(0.06, 0.8) + self.stroke((3.7, -1.9, 0.6), (1.5, 0.9, 2.2), (0.05, 0.42, 0.22))
 
     def _nose_sneer_left(self) -> np.ndarray:
         wing = self.stroke((1.5, -3.5, 2.1), (0.75, 1.1, 1.4), (0.1, 0.42, 0.02))
@@ -124,7 +124,7 @@ class Movements(Fields):
         middle = self.stroke((1.3, -6.6, 2.2), (0.7, 0.9, 1.5), (0.22, 0.1, -0.22))
         cheek = self.stroke((3.8, -3.2, 0.8), (1.5, 1.5, 2.2), (0.12, 0.42, 0.3))
         fold = self.stroke((3.3, -5.0, 1.0), (0.9, 1.0, 1.8), (0.3, 0.35, 0.05))
-        return corner + middle + cheek + fold + self.lids(0.05, 0.35)
+        return corner + middle + cheek + fold + self.lids(0.03, 0.25)
 
     def _mouth_frown_left(self) -> np.ndarray:
         corner = self.stroke((2.6, -6.8, 1.3), (0.8, 0.75, 1.6), (0.3, -0.85, -0.2))

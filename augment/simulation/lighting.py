@@ -27,12 +27,15 @@ _BARED = _PARTED | {
     f"{name}{side}": 0.7 for name in ("mouthUpperUp", "mouthLowerDown", "mouthSmile") for side in ("Left", "Right")
 }
 """The same for teeth and gums where the lips are drawn back from them: then they get as much light as lips do."""
-_TEETH = 0.7
-"""Albedo of what stands around teeth, for the light that comes back from there: even light arrives at them from all
-sides again and again, and openness alone would leave them in the dark (Jimenez et al., "Practical realtime strategies
-for accurate indirect occlusion", 2016)."""
-_PARTED_BY = 0.4
-"""Distance of the middles of the lips, cm, from which on teeth are lit as bared ones."""
+_WIDE = {"jawOpen": 0.8}
+"""The same for tongue and lining of the mouth, where it stands wide open."""
+_TEETH, _LINING = 0.7, 0.4
+"""Albedo of what stands around teeth, and around tongue and lining, for the light that comes back from there: even
+light arrives at them from all sides again and again, and openness alone would leave them in the dark (Jimenez et al.,
+"Practical realtime strategies for accurate indirect occlusion", 2016)."""
+_BARED_BY, _WIDE_BY = 0.4, 2.0
+"""Distance of the middles of the lips, cm, from which on teeth are lit as bared ones, and the mouth's inside as that of
+one that is wide open."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,8 @@ def ambient_light(direction: Tensor, colour: Tensor, even: Tensor) -> Tensor:
 class SelfShadow:
     """How much of each direction a head leaves free above each of its V vertices, at rest.
 
-    For its M vertices of teeth and gums, this is with lips that hardly part, and there is another set for bared teeth.
+    For its M vertices inside the mouth, this is with lips that hardly part, and there is another set for when light
+    gets in: bared teeth and gums, tongue and lining of a mouth wide open.
     """
 
     directions: Tensor
@@ -110,38 +114,44 @@ class SelfShadow:
     openness: Tensor
     """Share of even light from all around that arrives, (V,) in [0, 1]."""
     inside: Tensor
-    """Vertices of teeth and gums, (M,) int64."""
-    bared_free: Tensor
-    """Their `free` when they are bared, (M, K)."""
-    bared_openness: Tensor
-    """Their `openness` when they are bared, (M,)."""
+    """Vertices of teeth, gums, tongue and lining of the mouth, (M,) int64."""
+    lit_by: Tensor
+    """Distance of the lips, cm, from which on the other set is theirs, (M,)."""
+    lit_free: Tensor
+    """Their `free` then, (M, K)."""
+    lit_openness: Tensor
+    """Their `openness` then, with the light that they send each other, (M,)."""
 
-    def toward(self, lamps: Tensor, parting: Tensor) -> Tensor:
+    def toward(self, lamps: Tensor, apart: Tensor) -> Tensor:
         """Shadows of lamps.
 
         Args:
             lamps: unit vectors toward them, model space, (N, L, 3).
-            parting: how far lips are drawn back from the teeth, (N,) in [0, 1].
+            apart: distance of the lips, cm, (N,).
 
         Returns:
             Share of their light that arrives at each vertex, (N, V, L) in [0, 1].
         """
         near = torch.softmax(_PENUMBRA * (lamps @ self.directions.t()), -1)
         lit = near @ self.free.t()
-        lit[..., self.inside] = lit[..., self.inside].lerp(near @ self.bared_free.t(), parting[:, None, None])
+        lit[..., self.inside] = lit[..., self.inside].lerp(near @ self.lit_free.t(), self._let_in(apart)[:, None])
         return lit.transpose(1, 2)
 
-    def open_to(self, parting: Tensor) -> Tensor:
-        """Share of even light that arrives at each vertex, (N, V) in [0, 1], for `parting` as in `toward`."""
-        openness = self.openness.repeat(len(parting), 1)
-        openness[:, self.inside] = openness[:, self.inside].lerp(self.bared_openness, parting[:, None])
+    def open_to(self, apart: Tensor) -> Tensor:
+        """Share of even light that arrives at each vertex, (N, V) in [0, 1], for `apart` as in `toward`."""
+        openness = self.openness.repeat(len(apart), 1)
+        openness[:, self.inside] = openness[:, self.inside].lerp(self.lit_openness, self._let_in(apart))
         return openness
 
+    def _let_in(self, apart: Tensor) -> Tensor:
+        """How far from the one set to the other, (N, M) in [0, 1]."""
+        return (apart[:, None] / self.lit_by).clamp(0, 1)
 
-def parting_of(model: FaceModel, vertices: Tensor) -> Tensor:
-    """How far lips are drawn back from the teeth: by the distance of their middles, (N, V, 3) to (N,) in [0, 1]."""
+
+def lips_apart(model: FaceModel, vertices: Tensor) -> Tensor:
+    """Distance of the middles of the lips, (N, V, 3) to (N,), cm."""
     upper, lower = (vertices[:, model.landmarks[point], 1] for point in (62, 66))
-    return ((upper - lower) / _PARTED_BY).clamp(0, 1)
+    return (upper - lower).clamp(min=0)
 
 
 def sphere(count: int) -> Tensor:
@@ -155,7 +165,7 @@ def sphere(count: int) -> Tensor:
 
 @functools.lru_cache(maxsize=4)
 def self_shadow(model: FaceModel) -> SelfShadow:
-    """Measure the shadows that a model's mean face throws on itself, its mouth a little open, and its teeth bared.
+    """Measure the shadows that a model's mean face throws on itself, mouth a little open, wide open, and teeth bared.
 
     A shadow map is rendered from each of many directions; shadows of sockets, nostrils, nose, lips and chin are the
     same for every face of the model then, which costs a picture next to nothing.
@@ -167,12 +177,18 @@ def self_shadow(model: FaceModel) -> SelfShadow:
         The shadows, on the model's device; the same object when the model is asked again.
     """
     directions = sphere(_DIRECTIONS).to(model.vertices)
-    inside = ((model.parts == PARTS.index("teeth")) | (model.parts == PARTS.index("gums"))).nonzero()[:, 0]
     free, openness = _free(model, _PARTED, directions)
-    bared, bared_openness = _free(model, _BARED, directions)
-    # Teeth are light, and light each other and the lips behind which they stand.
-    hidden = 1 - bared_openness[inside]
-    return SelfShadow(directions, free, openness, inside, bared[inside], (1 - hidden) / (1 - _TEETH * hidden))
+    inside, lit = [], []
+    for names, shapes, albedo, by in (
+        (("teeth", "gums"), _BARED, _TEETH, _BARED_BY),
+        (("tongue", "mouth"), _WIDE, _LINING, _WIDE_BY),
+    ):
+        numbers = model.parts.new_tensor([PARTS.index(name) for name in names])
+        inside.append(torch.isin(model.parts, numbers).nonzero()[:, 0])
+        more, opener = (values[inside[-1]] for values in _free(model, shapes, directions))
+        # What is inside lights each other.
+        lit.append((torch.full_like(opener, by), more, opener / (1 - albedo * (1 - opener))))
+    return SelfShadow(directions, free, openness, torch.cat(inside), *map(torch.cat, zip(*lit, strict=True)))
 
 
 def _free(model: FaceModel, shapes: Mapping[str, float], toward: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from augment.simulation.camera import Camera, project, rotation
-from augment.simulation.lighting import Lights, SelfShadow, parting_of
+from augment.simulation.lighting import Lights, SelfShadow, lips_apart
 from augment.simulation.morphable import PARTS, TEXTURE_BOTTOM, TEXTURE_TOP, FaceModel
 from augment.simulation.rasterizer import interpolate, rasterize, vertex_normals
 from augment.simulation.shading import Material, dot, eye_colours, shade, unit
@@ -117,10 +117,10 @@ def _shadows(
     lit = vertices.new_ones(*vertices.shape[:2], lights.direction.shape[1])
     openness = vertices.new_ones(*vertices.shape[:2], 1)
     if shadow is not None:
-        known, parting = len(shadow.openness), parting_of(model, vertices)
+        known, apart = len(shadow.openness), lips_apart(model, vertices)
         # Row vectors times a rotation from the right: the lamps as the head sees them.
-        lit[:, :known] = shadow.toward(lights.direction @ turn, parting)
-        openness[:, :known] = shadow.open_to(parting)[..., None]
+        lit[:, :known] = shadow.toward(lights.direction @ turn, apart)
+        openness[:, :known] = shadow.open_to(apart)[..., None]
     return lit, openness
 
 

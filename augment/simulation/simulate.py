@@ -30,7 +30,7 @@ from augment.simulation.surroundings import Surroundings
 from emoaug import __version__
 
 KIND = "emoaug simulate"
-RENDERER = 3
+RENDERER = 4
 """Raised whenever the same scenes give other pictures, so that no folder holds pictures of two kinds."""
 SHEET = "contact_sheet.png"
 _SHEET_COLUMNS = 8

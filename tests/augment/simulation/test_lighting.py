@@ -8,7 +8,7 @@ from scipy.special import sph_harm_y
 
 from augment.simulation.behaviour import expression_array
 from augment.simulation.head import built_in_head
-from augment.simulation.lighting import _BARED, _free, ambient_light, harmonics, parting_of, self_shadow, sphere
+from augment.simulation.lighting import _BARED, _WIDE, _free, ambient_light, harmonics, lips_apart, self_shadow, sphere
 from augment.simulation.morphable import PARTS, FaceModel
 
 
@@ -110,38 +110,49 @@ def test_openness_is_the_share_of_the_sky_that_is_free():
     assert float(openness[(x.abs() > 4.4) & (y.abs() > 4.4)].mean()) > 0.95
 
 
-def test_lips_that_are_drawn_back_let_light_onto_the_teeth_and_onto_nothing_else():
+def part_of(model, *names):
+    return torch.isin(model.parts, torch.tensor([PARTS.index(name) for name in names]))
+
+
+def test_lips_that_part_let_light_onto_the_teeth_and_those_far_apart_onto_what_is_behind_and_onto_nothing_else():
     model = built_in_head()
     shadow, front = self_shadow(model), torch.tensor([[[0.0, 0.0, 1.0]]])
-    closed, bared = (shadow.toward(front, torch.tensor([parting]))[0, :, 0] for parting in (0.0, 1.0))
-    incisors = (model.parts == PARTS.index("teeth")) & (model.vertices[:, 0].abs() < 1) & (model.vertices[:, 2] > 1.2)
+    closed, bared, wide = (shadow.toward(front, torch.tensor([apart]))[0, :, 0] for apart in (0.0, 0.4, 2.0))
+    incisors = part_of(model, "teeth") & (model.vertices[:, 0].abs() < 1) & (model.vertices[:, 2] > 1.2)
     assert bared[incisors].mean() > closed[incisors].mean() + 0.2
-    other = (model.parts != PARTS.index("teeth")) & (model.parts != PARTS.index("gums"))
-    torch.testing.assert_close(bared[other], closed[other])
-    half = shadow.open_to(torch.tensor([0.0, 0.5, 1.0]))
+    torch.testing.assert_close(wide[incisors], bared[incisors])
+    tongue = part_of(model, "tongue")
+    assert wide[tongue].max() > closed[tongue].max() + 0.2
+    torch.testing.assert_close(bared[tongue] - closed[tongue], (wide[tongue] - closed[tongue]) / 5)
+    outside = ~part_of(model, "teeth", "gums", "tongue", "mouth")
+    torch.testing.assert_close(wide[outside], closed[outside])
+    half = shadow.open_to(torch.tensor([0.0, 0.2, 0.4]))
     torch.testing.assert_close(half[1], (half[0] + half[2]) / 2)
 
 
-def test_even_light_arrives_at_bared_teeth_again_and_again():
+def test_even_light_arrives_inside_the_mouth_again_and_again():
     model = built_in_head()
     shadow = self_shadow(model)
-    once = _free(model, _BARED, shadow.directions)[1][shadow.inside]
-    # What is hidden from the light sends seven tenths of what arrived there back, of which again a part arrives.
-    summed = sum(once * (0.7 * (1 - once)) ** bounce for bounce in range(200))
-    torch.testing.assert_close(shadow.bared_openness, summed)
-    assert (shadow.bared_openness >= once).all()
-    assert shadow.bared_openness.max() <= 1 + 1e-6
+    for names, shapes, albedo in ((("teeth", "gums"), _BARED, 0.7), (("tongue", "mouth"), _WIDE, 0.4)):
+        chosen = part_of(model, *names)
+        once = _free(model, shapes, shadow.directions)[1][chosen]
+        # What is hidden from the light sends a part of what arrived there back, of which again a part arrives.
+        summed = sum(once * (albedo * (1 - once)) ** bounce for bounce in range(200))
+        opened = shadow.open_to(torch.tensor([3.0]))[0, chosen]
+        torch.testing.assert_close(opened, summed)
+        assert (opened >= once).all()
+        assert opened.max() <= 1 + 1e-6
 
 
-def test_lips_part_as_the_mouth_is_bared_and_not_as_it_smiles_closed():
+def test_lips_come_apart_as_the_mouth_is_bared_or_opened_and_not_as_it_smiles_closed():
     model = built_in_head()
 
-    def parted(**shapes: float) -> float:
-        return float(
-            parting_of(model, model.shape(torch.zeros(1, 0), expression_array([shapes], model.expression_names)))
-        )
+    def apart(**shapes: float) -> float:
+        expression = expression_array([shapes], model.expression_names)
+        return float(lips_apart(model, model.shape(torch.zeros(1, 0), expression)))
 
-    assert parted() < 0.1
-    assert parted(mouthSmileLeft=1.0, mouthSmileRight=1.0) < 0.3
-    wide = {f"{name}{side}": 0.8 for name in ("mouthUpperUp", "mouthLowerDown") for side in ("Left", "Right")}
-    assert parted(**wide) == 1
+    assert apart() < 0.04
+    assert apart(mouthSmileLeft=1.0, mouthSmileRight=1.0) < 0.12
+    bared = {f"{name}{side}": 0.8 for name in ("mouthUpperUp", "mouthLowerDown") for side in ("Left", "Right")}
+    assert apart(**bared) > 0.4
+    assert apart(jawOpen=0.8) > 2
