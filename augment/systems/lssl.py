@@ -3,11 +3,11 @@
 Source: Bozorgtabar, Rad, Ekenel, Thiran, "Learn to Synthesize and Synthesize to Learn", CVIU 2019 (arXiv 1905.00286),
 and the networks, weights and schedule of its authors' release. `paper` keeps the published networks; `compact` keeps
 the objective and changes what small data and CPUs need: narrower networks, a decoder that says how to move and repaint
-the source's pixels instead of painting the whole face, and a critic that is regularised and augmented; and where the
-data have the person's own picture of the target, the result is compared to it; where there is none and training begins
-with weights, to what these make of the face. Of the release, two faults are left out: face and heat map flipped apart,
-and targets that equal what the face shows. The paper's face-parsing term is not in the release; its form here is our
-own reading.
+the source's pixels instead of painting the whole face, and a critic that is regularised and augmented; mirror images
+are to be answered alike; where the data have the person's own picture of the target, the result is compared to it; and
+where there is none and training begins with weights, to what these make of the face. Of the release, two faults are
+left out: face and heat map flipped apart, and targets that equal what the face shows. The paper's face-parsing term is
+not in the release; its form here is our own reading.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class LSSLSettings:
     there is no such picture, and in the first 500 steps, ever less, also where there is: a critic of few faces, and the
     first steps with pairs, would let them forget how to change expressions (learning without forgetting, Li & Hoiem
     2016)."""
+    symmetry_weight: float = 5.0
+    """Weight of the distance between what is made of a face and of its mirror image, face and heat map."""
     agreement_weight: float = 5.0
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
@@ -264,6 +266,7 @@ class LSSL(Translator):
             parsing_weight=0,
             pair_weight=0,
             initial_weight=0,
+            symmetry_weight=0,
             ramp=0,
         ),
     }
@@ -444,6 +447,9 @@ class LSSL(Translator):
             held = max(0.0, 1 - progress.step / HELD_STEPS)
             terms["initial"] = self.initial_loss(batch, result, torch.where(pairs, held, 1.0))
             loss = loss + s.initial_weight * terms["initial"]
+        if s.symmetry_weight > 0:
+            terms["symmetry"] = self.symmetry_loss(batch, source, result)
+            loss = loss + s.symmetry_weight * terms["symmetry"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
             loss = loss + ramp * s.parsing_weight * terms["parsing"]
@@ -481,6 +487,13 @@ class LSSL(Translator):
 
     def _distances(self, one: Tensor, other: Tensor) -> Tensor:
         return losses.distances(one, other, max(1, self.size // 32))
+
+    def symmetry_loss(self, batch: Batch, source: Translation, result: Translation) -> Tensor:
+        """Distance of what is made of some faces, and of their mirror images, face and heat map; ours."""
+        some = losses.some_of(len(batch.faces))
+        mirrored = Translation(source.faces[:some].flip(-1), source.heat[:some].flip(-1))
+        other = self.decoder(self._encode(mirrored), batch.targets[:some], mirrored.faces)
+        return losses.asymmetry(result.faces, other.faces) + losses.asymmetry(result.heat, other.heat)
 
     def parsing_loss(self, source: Translation, result: Translation, recovered: Translation | None) -> Tensor:
         """Distance of the parts of faces, as probabilities.

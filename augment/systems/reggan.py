@@ -13,12 +13,12 @@ refining network is the small one of US-GAN (the same authors' earlier model), w
 has the distance to the paired picture besides the adversarial and the attribute term.
 
 `paper` keeps what is published; `compact` changes what small data needs. Its regression shrinks towards the source
-instead of towards black, and sees each pair several times, flipped, moved and lit as training faces are: on 60 people
-this was nearer to the wanted picture on new people, exactly aligned or not. It sees all faces in one light and
-contrast, and gives each its own again: so it serves strangers whom another camera took. Its network also sees the
+instead of towards black, and sees each pair and its mirror image several times, moved and lit as training faces are:
+on 60 people this was nearer to the wanted picture on new people, exactly aligned or not. It sees all faces in one light
+and contrast, and gives each its own again: so it serves strangers whom another camera took. Its network also sees the
 source; it gets the regression's light and shade (its colours would tint grey faces), and decides how to move these
 pixels and what to paint over: adding to the regression, it painted stripes that the critics took for teeth. Its critic
-is regularised, conditional and augmented.
+is regularised, conditional and augmented, and it answers mirror images alike.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class RegGANSettings:
     shrink_towards: Literal["nothing", "source"] = "source"
     """What the regression gives where the pairs say nothing: black, or the source's own pixel."""
     variations: int = 6
-    """How many times each pair enters the regression, each time flipped, moved, lit and photographed anew, whatever
-    `jitter` and `cameras` of the training; 0 takes it as it is."""
+    """How many times each pair enters the regression, with its mirror image, each time moved, lit and photographed
+    anew, whatever `jitter` and `cameras` of the training; 0 takes it once, as it is."""
     toned: bool = False
     """Whether faces lose their own light and contrast before the regression, and get them back after it. Its weights
     are for the contrast that it learnt from: learnt from the Face Research Lab London Set, the regression alone made
@@ -123,6 +123,8 @@ class RegGANSettings:
     """Side of the squares over which both are averaged for that distance, pixels; 1 compares pixels."""
     source_weight: float = 0.25
     """Weight of the distance to the source."""
+    symmetry_weight: float = 5.0
+    """Weight of the distance between what is made of a face and of its mirror image."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
     mask_weight: float = 0.01
@@ -234,6 +236,7 @@ class RegGAN(Translator):
             pair_weight=1,
             pair_blur=1,
             source_weight=0,
+            symmetry_weight=0,
         ),
     }
     partners = "same subject"
@@ -282,6 +285,8 @@ class RegGAN(Translator):
             for _ in range(max(1, s.variations)):
                 for some, others in zip(rows.split(64), partners.split(64), strict=True):
                     faces, wanted = data.pictures_of(some, others, generator if s.variations else None)
+                    if s.variations:
+                        faces, wanted = (torch.cat([x, x.flip(-1)]) for x in (faces, wanted))
                     if s.toned:
                         tone = Tone.of(faces)
                         faces, wanted = tone.taken_from(faces), tone.taken_from(wanted)
@@ -349,6 +354,11 @@ class RegGAN(Translator):
         terms["change"] = F.l1_loss(result, batch.faces)
         loss = s.adversarial_weight * terms["adversarial"] + s.attribute_weight * terms["attribute"]
         loss = loss + s.pair_weight * terms["pair"] + s.source_weight * terms["change"]
+        if s.symmetry_weight > 0:
+            some = losses.some_of(len(result))
+            mirrored, _ = self._refined(batch.faces[:some].flip(-1), batch.targets[:some])
+            terms["symmetry"] = losses.asymmetry(result, mirrored)
+            loss = loss + s.symmetry_weight * terms["symmetry"]
         if retouched is not None:
             terms |= losses.retouching(retouched.flow, retouched.mask)
             loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]

@@ -108,6 +108,16 @@ def test_variations_change_the_regression_and_follow_from_the_seed():
     assert not torch.allclose(fitted[0], fitted[3], atol=1e-3)
 
 
+def test_a_varied_regression_answers_a_face_and_its_mirror_image_alike():
+    translator = RegGAN(("neutral", "lit", "unseen"), replace(RegGAN.configurations["compact"], size=32, variations=1))
+    translator.fit(twins())
+    faces = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    asked = torch.eye(3)[1:2].expand(4, 3)
+    made, mirrored = (translator.regression(x, asked) for x in (faces, faces.flip(-1)))
+    torch.testing.assert_close(mirrored.flip(-1), made, atol=1e-4, rtol=1e-4)
+    assert (made - faces).abs().mean() > 0.05
+
+
 def test_generator_loss_is_the_weighted_sum_of_its_terms():
     translator = build("reggan")
     translator.settings = replace(
@@ -116,11 +126,14 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
         flow_weight=11.0,
         mask_weight=13.0,
         mask_smoothness_weight=17.0,
+        symmetry_weight=19.0,
         **{"adversarial_weight": 2.0, "attribute_weight": 3.0, "pair_weight": 5.0, "source_weight": 7.0},
     )
     loss, terms = translator.generator_loss(make_batch(), Progress(0, 10))
     expected = 2 * terms["adversarial"] + 3 * terms["attribute"] + 5 * terms["pair"] + 7 * terms["change"]
     expected = expected + 11 * terms["flow"] + 13 * terms["mask"] + 17 * terms["mask_smoothness"]
+    assert terms["symmetry"] > 0
+    expected = expected + 19 * terms["symmetry"]
     torch.testing.assert_close(loss, expected)
 
 
