@@ -305,7 +305,7 @@ def settings_from(kind: type, values: dict[str, Any], where: str, version: str =
     required = [name for name, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
     missing = [name for name in required if name not in values]
     if unknown:
-        hint = f" ({version}; update emoaug)" if version else ""
+        hint = f" ({version}; update emoaug, or train anew)" if version else ""
         raise EmoaugError(f"{where}: unknown {few(unknown)}; {kind.__name__} has {', '.join(fields)}{hint}")
     if missing:
         raise EmoaugError(f"{where}: {few(missing)} missing; {kind.__name__} has {', '.join(fields)}")

@@ -52,12 +52,12 @@ class Tally:
 
 
 def score_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of the M = 3 + K scores of `scores`, in order: macro_f1, accuracy, chance, and recall of each class."""
-    return ("macro_f1", "accuracy", "chance", *(f"recall_{name}" for name in classes))
+    """Names of the M = 3 + 2K scores of `scores`, in order: macro_f1, accuracy, chance, recall and F1 of each class."""
+    return ("macro_f1", "accuracy", "chance", *(f"{score}_{name}" for score in ("recall", "f1") for name in classes))
 
 
 def scores(counts: Floats) -> Floats:
-    """Scores (..., M) in per cent from counts (..., 3, K) of faces; a recall is NaN for a class without faces.
+    """Scores (..., M) in per cent from counts (..., 3, K) of faces; those of a class without faces are NaN.
 
     chance is the accuracy that so many predictions of each class would have if they knew nothing of the faces.
     """
@@ -67,7 +67,7 @@ def scores(counts: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         macro = np.nansum(f1, -1, keepdims=True) / (truth > 0).sum(-1, keepdims=True)
         accuracy, chance = right.sum(-1, keepdims=True) / faces, (said * truth).sum(-1, keepdims=True) / faces**2
-    return 100 * np.concatenate([macro, accuracy, chance, recall], -1)
+    return 100 * np.concatenate([macro, accuracy, chance, recall, f1], -1)
 
 
 @dataclass(frozen=True)

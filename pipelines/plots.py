@@ -133,9 +133,9 @@ def difference_plot(comparisons: Sequence[Comparison]) -> str:
     return document[0]
 
 
-def recall_plot(comparisons: Sequence[Comparison]) -> str:
-    """Plot how each class's recall changes in each comparison, with intervals, as an SVG document."""
-    classes = list(comparisons[0].recall)
+def class_plot(comparisons: Sequence[Comparison]) -> str:
+    """Plot how each class's F1 changes in each comparison, with intervals, as an SVG document."""
+    classes = list(comparisons[0].f1)
     colours = arm_colours([comparison.arm for comparison in comparisons])
     step = 0.7 / len(comparisons)
     with _plot(1.5 + len(classes) * (0.15 + 0.17 * len(comparisons))) as (figure, (axis,), document):
@@ -143,13 +143,13 @@ def recall_plot(comparisons: Sequence[Comparison]) -> str:
         for place, comparison in enumerate(comparisons):
             label: str | None = f"{comparison.arm} against {comparison.against}"
             for row, name in enumerate(classes):
-                gain = comparison.recall[name]
+                gain = comparison.f1[name]
                 if gain is not None:
                     height = row + (place - (len(comparisons) - 1) / 2) * step
                     _draw_interval(axis, gain, height, colours[comparison.arm], MARKERS[place % len(MARKERS)], label)
                     label = None
         _name_rows(axis, classes)
-        axis.set_xlabel("difference in recall, points    (worse ←  → better)")
+        axis.set_xlabel("difference in F1, points    (worse ←  → better)")
         figure.legend(loc="outside upper left", frameon=False, ncols=2)
     return document[0]
 

@@ -20,7 +20,7 @@ from augment.pictures import encode_png, write_text
 from emoaug import EmoaugError
 from pipelines.arms import REFINED, SIMULATED, get_arm
 from pipelines.outcomes import file_name, keys_of, read_tallies
-from pipelines.plots import curve_plot, difference_plot, recall_plot, score_plot
+from pipelines.plots import class_plot, curve_plot, difference_plot, score_plot
 from pipelines.trials import trial_name
 from pipelines.verdict import Verdict, arm_rows, arm_table, percent, points, verdict
 
@@ -97,7 +97,7 @@ def _page(
         curve_plot=_svg(curve_plot(found.arms)) if len(labels) > 1 else None,
         score_plots={name: _svg(score_plot([a for a in found.arms if a.labels == name])) for name in labels},
         difference_plot=_svg(difference_plot(found.comparisons)) if found.comparisons else None,
-        recalls=[{"comparisons": own, "plot": _svg(recall_plot(own))} for own in by_labels if own],
+        by_class=[{"comparisons": own, "plot": _svg(class_plot(own))} for own in by_labels if own],
         vocabulary=faces.vocabulary,
         confusions=list(_confusions(trials, out, len(faces.vocabulary))),
         real_samples=_real_samples(faces),

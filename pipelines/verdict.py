@@ -19,8 +19,6 @@ from pipelines.tables import text_table
 Outcome = Literal["helps", "hurts", "cannot tell"]
 
 _F1, _ACCURACY, _CHANCE = (score_names(()).index(name) for name in ("macro_f1", "accuracy", "chance"))
-_RECALL = len(score_names(()))
-"""Place of the first class's recall."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,8 @@ class Comparison:
     """Mean difference in accuracy, points; for itself alone."""
     recall: dict[str, Interval | None]
     """Mean difference in the recall of each class, points, each for itself; None for a class that nothing tests."""
+    f1: dict[str, Interval | None]
+    """The same of its F1, in which faces wrongly given to a class count against it."""
     pairs: tuple[tuple[int, int, float, float], ...]
     """Fold, seed, difference in macro F1 and in accuracy (points) of each pair of trials."""
     bare: int = 0
@@ -128,7 +128,10 @@ class Comparison:
             "compared_together": self.together,
             "trials_without_synthetic_faces": self.bare,
             "accuracy_points": self.accuracy.to_dict(),
-            "recall_points": {name: None if gain is None else gain.to_dict() for name, gain in self.recall.items()},
+            **{
+                f"{score}_points": {name: None if gain is None else gain.to_dict() for name, gain in gains.items()}
+                for score, gains in (("recall", self.recall), ("f1", self.f1))
+            },
             "pairs": [
                 {"fold": fold, "seed": seed, "macro_f1_points": f1, "accuracy_points": accuracy}
                 for fold, seed, f1, accuracy in self.pairs
@@ -269,9 +272,12 @@ def _compare(
             for (fold, seed), row in zip(names, one.trials, strict=True)
         )
         accuracy = _within(one.interval(_ACCURACY), -100, 100)
-        recall = {name: _known(one, _RECALL + i) for i, name in enumerate(vocabulary)}
+        places = {name: i for i, name in enumerate(score_names(vocabulary))}
+        recall, f1 = (
+            {name: _known(one, places[f"{score}_{name}"]) for name in vocabulary} for score in ("recall", "f1")
+        )
         macro_f1, reach = _within(interval, -100, 100), interval.high - interval.estimate
-        found.append(Comparison(labels, arm, against, macro_f1, p, len(duels), reach, accuracy, recall, pairs))
+        found.append(Comparison(labels, arm, against, macro_f1, p, len(duels), reach, accuracy, recall, f1, pairs))
     return tuple(found)
 
 

@@ -67,6 +67,9 @@ def test_scores_agree_with_scikit_learn(seed, count, classes):
     )
     recall = metrics.recall_score(labels, said, labels=range(classes), average=None, zero_division=np.nan)
     np.testing.assert_allclose([found[f"recall_{c}"] for c in range(classes)], recall)
+    f1 = metrics.f1_score(labels, said, labels=range(classes), average=None, zero_division=0)
+    f1[~np.isin(range(classes), present)] = np.nan
+    np.testing.assert_allclose([found[f"f1_{c}"] for c in range(classes)], f1)
     # Cohen's kappa is the share of what is left after chance.
     if found["chance"] < 1:
         kappa = (found["accuracy"] - found["chance"]) / (1 - found["chance"])
@@ -216,7 +219,8 @@ def test_a_class_that_some_folds_do_not_test_is_compared_over_the_others():
     found = compare([lacking[1], *second[1:]], [lacking[0], *first[1:]])
     assert np.isfinite(found.value).all()
     recall = [100 * (t.counts.sum(0)[0, 3] / t.counts.sum(0)[2, 3]) for t in (*second[1:], *first[1:])]
-    assert found.value[-1] == pytest.approx(np.mean(recall[:3]) - np.mean(recall[3:]))
+    place = score_names(range(CLASSES)).index("recall_3")
+    assert found.value[place] == pytest.approx(np.mean(recall[:3]) - np.mean(recall[3:]))
 
 
 def test_the_same_seed_draws_the_same():

@@ -69,6 +69,25 @@ def test_a_gain_in_every_trial_helps():
     assert gain.probability < 0.05
 
 
+def test_an_expression_that_is_named_more_often_rightly_and_wrongly_gains_recall_and_loses_f1():
+    rows, tallies, classes = make_trials({"classical": 0.5, "lssl": 0.5})
+    generator = np.random.default_rng(0)
+    for key in [key for key in tallies if key.arm == "lssl"]:
+        people, counts = tallies[key].people, tallies[key].counts
+        truth = np.repeat(np.arange(2), counts.sum(0)[2].astype(int))
+        who = np.concatenate([np.repeat(people, counts[:, 2, c].astype(int)) for c in range(2)])
+        # How often the first class is said, where it is and where it is not.
+        for arm, shares in (("classical", (0.6, 0.0)), ("lssl", (0.8, 0.6))):
+            said = (generator.random(len(truth)) > np.array(shares)[truth]).astype(int)
+            tallies[key._replace(arm=arm)] = Tally.of(said, truth, who, 2)
+    (gain,) = verdict(rows, tallies, classes).synthetic
+    first = classes[0]
+    assert gain.recall[first].estimate == pytest.approx(20, abs=5)
+    # F1 is 2 * 0.6 / 1.6 at first, and 2 * 0.8 / 2.4 then.
+    assert gain.f1[first].estimate == pytest.approx(100 * (0.8 / 1.2 - 0.6 / 0.8), abs=5)
+    assert gain.f1[first].high < 0
+
+
 def test_a_loss_in_every_trial_hurts():
     assert verdict(*make_trials({"classical": 0.7, "lssl": 0.5})).synthetic[0].outcome == "hurts"
 
