@@ -5,7 +5,9 @@ DATA ?=
 # What to install besides the package: dev,ray for the tests of Ray clusters too.
 EXTRAS ?= dev
 OUT ?= demo
-# On your own faces: make demo DATA=faces; fewer steps for a first look: STEPS=200 TRIAL_STEPS=50
+# On your own faces: make demo DATA=faces, with what tells people apart where names of files do:
+# make demo DATA=faces READING='--subject-pattern "([0-9]+)"'; fewer steps for a first look: STEPS=200 TRIAL_STEPS=50
+READING ?=
 STEPS ?= 1000
 TRIAL_STEPS ?= 500
 
@@ -25,7 +27,7 @@ demo: $(BIN)/.installed
 ifeq ($(DATA),)
 	$(BIN)/emoaug demo --out "$(OUT)"
 else
-	$(BIN)/emoaug align "$(DATA)" "$(OUT)/aligned" --size 64
+	$(BIN)/emoaug align "$(DATA)" "$(OUT)/aligned" --size 64 $(READING)
 	$(BIN)/emoaug train --data "$(OUT)/aligned" --out "$(OUT)/lssl" --steps $(STEPS)
 	$(BIN)/emoaug generate --data "$(OUT)/aligned" --weights "$(OUT)/lssl" --out "$(OUT)/bigger" --policy multiply --factor 1
 	$(BIN)/emoaug verify "$(OUT)/bigger"

@@ -181,7 +181,8 @@ def read_table(
         elif not reason and name in first_line:
             reason = f"listed already in line {first_line[name]}"
         elif not reason and not unlabelled and not is_label(labels[i]):
-            reason = "no label"
+            lacking = f": no column label in {', '.join(rows.columns)}" if "label" not in meant else ""
+            reason = f"no label{lacking}"
         first_line.setdefault(name, rows.lines[i])
         if reason:
             keep[i] = False

@@ -50,7 +50,10 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 KIND = "emoaug train"
-RESTART = "Choose another folder, remove this one, or give emoaug train or refine --restart, to begin anew"
+RESTART = (
+    "Choose another folder, remove this one, or give emoaug train or refine --restart, to begin anew; to train on from "
+    "what this one learnt, give another folder, and this one as --initial"
+)
 
 Conditions = Literal["labels", "blendshapes", "action-units"]
 """What a condition asks for: the class that faces are labelled with, or the strength of each movement that was measured

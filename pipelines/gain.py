@@ -38,7 +38,7 @@ from pipelines.gain_data import GainData
 from pipelines.gain_job import Job
 from pipelines.gain_notes import found_in, known_before, missing_classes
 from pipelines.leaks import check_fold, check_pixels
-from pipelines.splits import Fold
+from pipelines.splits import Fold, unknown_people
 from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, train_measured
 from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial
 
@@ -156,10 +156,11 @@ def run_gain(
         check_fold(fold, loaded)
     _check_label_counts(settings, loaded, [fold for _, fold in folds])
     arms, left_out = possible_arms(settings, loaded, [fold for _, fold in folds])
-    early = [*begins, *left_out, *missing_classes(loaded, [fold for _, fold in folds])]
+    caveats = unknown_people(loaded.tested)
+    early = [*caveats, *begins, *left_out, *missing_classes(loaded, [fold for _, fold in folds])]
     for note in early:
         print(note)  # before the hours of work that it is about
-    notes = [*loaded.notes, *early, *known_before(job, arms, folds[0][1], test is not None)]
+    notes = [*loaded.notes, *early[len(caveats) :], *known_before(job, arms, folds[0][1], test is not None)]
     trials = [
         Trial(get_arm(name), fold, seed, labels)
         for labels in settings.label_counts
@@ -172,6 +173,7 @@ def run_gain(
             "finished": False,
             "identity": identity,
             "vocabulary": list(loaded.faces.vocabulary),
+            "caveats": caveats,
             "notes": notes,
             "units": _units(loaded),
             "folds": [

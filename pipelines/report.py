@@ -102,6 +102,7 @@ def _page(
         confusions=list(_confusions(trials, out, len(faces.vocabulary))),
         real_samples=_real_samples(faces),
         synthetic_samples={source: _pairs(faces, trials, out, source) for source in sources},
+        caveats=run.get("caveats", []),
         notes=run.get("notes", []),
         settings=list(_flat(asdict(settings))),
         versions=run.get("versions", {}),

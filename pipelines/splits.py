@@ -40,6 +40,17 @@ def groups_of(faces: FaceTable, near_duplicates: np.ndarray) -> np.ndarray:
     return joined(np.asarray(near_duplicates), people)
 
 
+def unknown_people(tested: FaceTable) -> list[str]:
+    """What to say of faces that test and of whom nobody knows whom they show; nothing where all are known."""
+    unknown = int((tested.table.subject.isna() | (tested.table.subject == "")).sum())
+    if not unknown:
+        return []
+    return [
+        f"Who is shown is unknown for {unknown:,} of {len(tested):,} faces in {tested.root}: one person may be trained "
+        "on and tested on, which flatters all figures; --subject-pattern or a column `subject` would prevent it."
+    ]
+
+
 def real_rows(faces: FaceTable, split: str | None = None) -> np.ndarray:
     """Rows of the faces that count as given (`FaceTable.originals`), of one split or of all."""
     chosen = faces.originals()

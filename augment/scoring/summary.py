@@ -45,8 +45,8 @@ def summary(found: FolderScores) -> str:
     lines += _figure_lines(found)
     if len(found.real) < 2 * FEW:
         lines.append(
-            f"only {len(found.real)} real faces to compare with: each rule of a filter may cost up to "
-            f"1 in {len(found.real) + 1} good faces"
+            f"only {len(found.real)} real faces to compare with, near-duplicates aside: each rule of a filter may cost "
+            f"up to 1 in {len(found.real) + 1} good faces"
         )
     if found.scores["identity"].isna().all():
         lines.append("identity and movement were not scored: no made face names a source that is among the real faces")

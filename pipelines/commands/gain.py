@@ -48,12 +48,6 @@ def run(options: Options) -> None:
     with open_engine(options.engine, options.settings.training.device) as engine:
         trials = run_gain(faces, options.out, options.settings, test, engine)
     print(write_report(faces, trials, options.out, options.settings))
-    for note in (read_run(options.out, KIND) or {}).get("notes", []):
+    found = read_run(options.out, KIND) or {}
+    for note in [*found.get("notes", []), *found.get("caveats", [])]:
         print(note)
-    tested = faces if test is None else test
-    unknown = int(tested.table.subject.isna().sum())
-    if unknown:
-        print(
-            f"who is shown is unknown for {unknown:,} of {len(tested):,} faces in {tested.root}: one person may be "
-            "trained on and tested on; --subject-pattern or a column `subject` would prevent it"
-        )

@@ -106,7 +106,7 @@ def _listed(options: Options) -> list[Path]:
         every = [(name, (given / name).resolve()) for name in find_pictures(given).names]
         found = [name for name, path in every if own.isdisjoint({path, *path.parents})]
         if not found:
-            raise EmoaugError(f"{given} has no pictures")
+            raise EmoaugError(f"{given} has no pictures{' but those of an earlier look' * bool(every)}")
         some = np.random.default_rng(0).permutation(len(found))[: options.count]
         paths += [given / found[i] for i in sorted(some)]
     if not paths:

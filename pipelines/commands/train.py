@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Literal
@@ -93,7 +94,8 @@ def run(options: Options) -> None:
     data = options.data if faces.table["label"].notna().any() else "LABELLED"
     print(
         f"{checkpoint}        look: {samples[-1]}   "
-        f"use: emoaug generate --data {quote(str(data))} --weights {quote(str(options.out))} --out BIGGER"
+        f"use: emoaug generate --data {quote(str(data))} --weights {quote(str(options.out))} "
+        "--policy multiply --out BIGGER"
     )
 
 
@@ -120,7 +122,9 @@ def with_options(settings: Any, texts: tuple[str, ...]) -> Any:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or name not in values:
-            raise EmoaugError(f'--set "{text}": write NAME=VALUE, with one of {", ".join(values)}')
+            near = get_close_matches(name, values, 1)
+            hint = f"did you mean {near[0]}? There are" if equals and near else "write NAME=VALUE, with one of"
+            raise EmoaugError(f'--set "{text}": {hint} {", ".join(values)}')
         try:
             values[name] = json.loads(value)
         except ValueError:

@@ -245,6 +245,13 @@ def test_a_label_that_is_not_a_number_is_none(two_classes):
     assert reasons(faces)["happy/a.png"] == "metadata.csv, line 2: no label"
 
 
+def test_a_table_without_labels_names_the_columns_that_it_has(tmp_path):
+    save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("file_name,lable\na.png,happy\n")
+    with pytest.raises(EmoaugError, match=r"no pictures to use in .*no column label in file_name, lable"):
+        read_faces(tmp_path / "labels.csv")
+
+
 def test_subject_from_the_file_name(tmp_path):
     for name in ["happy/S005_001_00000011.png", "sad/S010_002_00000014.png", "sad/other.png"]:
         save(tmp_path / name)

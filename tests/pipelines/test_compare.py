@@ -13,7 +13,7 @@ from augment.training import TrainingSettings
 from classifiers.training import ClassifierSettings
 from emoaug import EmoaugError
 from pipelines.compare import CompareSettings, run_comparison, split_sides
-from pipelines.comparison_report import write_comparison
+from pipelines.comparison_report import _notes, write_comparison
 from tests.augment.drawn_face import model_path
 from tests.drawn_dataset import draw_dataset, put_features_in_place
 
@@ -105,6 +105,14 @@ def test_figures_of_other_weights_are_measured_again(run, faces):
     again = run_comparison(faces, out, SETTINGS)
     assert again.figures["reggan"]["hit_rate"] == found.figures["reggan"]["hit_rate"]
     assert json.loads(path.read_text())["weights_sha256"] == kept["weights_sha256"]
+
+
+def test_of_held_out_faces_of_unknown_people_it_is_said_that_they_may_be_on_both_sides(run):
+    found, *_ = run
+    assert not any("is unknown" in line for line in _notes(found, SETTINGS))
+    table = found.sides.test.table.assign(subject=None)
+    nobody = replace(found, sides=replace(found.sides, test=replace(found.sides.test, table=table)))
+    assert any(f"unknown for {len(table)} of {len(table)} faces" in line for line in _notes(nobody, SETTINGS))
 
 
 @pytest.mark.parametrize("change", [{"hold_out": 2}, {"seed": 1}, {"rendered_beside": 2}])

@@ -85,6 +85,7 @@ def write_run(out, faces, arms=("real", "classical", "lssl"), folds=2, seeds=2, 
         "folds": [{"number": i, "seed": 0, "train": 20, "test": 20, "sha256": f"{i}" * 64} for i in range(folds)],
         "versions": {"emoaug": "9.8.7"},
         "units": "people",
+        "caveats": ["Who is shown is unknown."],
         "notes": ["3 training faces are left out."],
     }
     write_bytes(out / "run.json", json.dumps(run).encode())
@@ -185,7 +186,8 @@ def test_the_page_is_whole_and_begins_with_the_verdict(written):
     page = Page(html)
     sentence = text.splitlines()[0]
     assert sentence in page.words()
-    assert page.words().index(sentence) < page.words().index("Scores")
+    assert page.words().index(sentence) < page.words().index("Who is shown is unknown.")
+    assert page.words().index("Who is shown is unknown.") < page.words().index("Scores")
     for heading in ("Differences", "Which expressions gain", "What is taken for what", "Samples", "Data", "Settings"):
         assert heading in page.words()
 

@@ -17,6 +17,7 @@ from pipelines.splits import (
     make_folds,
     other_dataset,
     published_split,
+    unknown_people,
     validation_split,
 )
 
@@ -254,3 +255,9 @@ def test_folds_that_cannot_be_fewer_are_not_told_to_be(subjects, folds):
     with pytest.raises(EmoaugError, match="add faces of other people") as mistake:
         list(make_folds(faces, groups_of(faces, np.arange(3)), folds))
     assert "use fewer folds" not in str(mistake.value)
+
+
+def test_faces_of_whom_nobody_knows_who_they_are_are_told_and_named_people_are_not():
+    (said,) = unknown_people(make_faces(["anna", None, "", "bert"]))
+    assert said.startswith("Who is shown is unknown for 2 of 4 faces in faces")
+    assert unknown_people(make_faces(["anna", "bert"])) == []

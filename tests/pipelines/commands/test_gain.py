@@ -42,7 +42,8 @@ def test_gain_on_another_folder_says_what_the_labels_must_be(capsys, tmp_path):
     assert "there is none" in mistake(capsys, *base, "--test-labels", "calm=neutral")
     code, out, _ = run(capsys, *base, "--test", tmp_path / "other", "--test-labels", "calm=neutral")
     assert code == 0
-    assert "unknown for 4 of 4 faces" in out
+    assert out.count("unknown for 4 of 4 faces") == 2  # before the work, and beside the verdict
+    assert "unknown for 4 of 4 faces" in (tmp_path / "out" / "report" / "index.html").read_text()
     assert "the arm geometry is left out" in out
     assert "geometry" not in out.partition("The faces have no blendshapes")[0]
 

@@ -20,7 +20,8 @@ def test_one_class_only_is_one_line(capsys, tmp_path):
 def test_system_options_are_checked(capsys, tmp_path):
     draw_dataset(tmp_path / "faces", subjects=2)
     base = ["train", "--data", tmp_path / "faces", "--out", tmp_path / "run"]
-    assert "NAME=VALUE" in mistake(capsys, *base, "--set", "identity=3")
+    assert "NAME=VALUE" in mistake(capsys, *base, "--set", "identity_weight")
+    assert "did you mean identity_weight?" in mistake(capsys, *base, "--set", "identiy_weight=3")
     assert "depth" in mistake(capsys, *base, "--set", "depth=many")
     assert "unknown system" in mistake(capsys, *base, "--system", "stargan")
     assert not (tmp_path / "run").exists()
