@@ -11,6 +11,7 @@ import tyro
 from augment.checkpoints import is_finished, load_translator, never_shown, read_config
 from augment.engines import EngineSettings, open_engine
 from augment.exemplar_plans import ExemplarSettings, suitable_plan
+from augment.expressions import known_as
 from augment.faces import MEASURES_FILE
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
@@ -99,6 +100,9 @@ def run(options: Options) -> None:
     plan = suitable_plan(faces, translator, learned, settings, scale, options.exemplars)
     if settings.strength[0] < 0.5:
         print("below a strength of 0.5 a face shows more of its source's expression than of its label")
+    for name, share in config["extra"].get("seldom_seen", {}).items():
+        if any(known_as(name, (target,)) for target in plan["target"].unique()):
+            print(f"{options.weights}: strangers asked to show {name} are seen so in {share:.0%}; look at the sheet")
     asked, plan = len(plan), distinct(plan)
     if len(plan) < asked:
         varies = settings.strength[0] == 1 and bool(labelled.all()) and not translator.takes_exemplars

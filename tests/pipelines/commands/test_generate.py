@@ -1,5 +1,7 @@
 """`emoaug generate` as its user meets it, with what goes before and after it."""
 
+import re
+
 import numpy as np
 
 from augment.faces import read_measures, write_measures
@@ -108,6 +110,15 @@ def test_generate_makes_the_expressions_that_are_asked_for(capsys, tmp_path):
     wrong = mistake(capsys, "generate", *made, "--out", tmp_path / "none", "--targets", "envy")
     assert "targets name envy; what can be made here is neutral, happy, sad, angry" in wrong
     assert not (tmp_path / "none").exists()
+
+
+def test_expressions_that_the_package_makes_badly_are_named_where_they_are_asked_for(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=4)
+    made = ["--data", tmp_path / "faces", "--weights", "default", "--policy", "per-class", "--count", 2]
+    made += ["--vocabulary", "neutral,happy,sad,disgusted"]
+    said = run(capsys, "generate", *made, "--out", tmp_path / "disgust", "--targets", "disgusted")[1]
+    assert re.search(r"asked to show disgust are seen so in \d\d%", said)
+    assert "are seen so" not in run(capsys, "generate", *made, "--out", tmp_path / "happy", "--targets", "happy")[1]
 
 
 def test_faces_without_labels_can_be_changed_too(capsys, tmp_path):
