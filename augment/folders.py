@@ -187,8 +187,8 @@ def read_faces(
             "without labels, align needs --unlabelled, and train --conditions blendshapes"
         )
         hint = hint if lacking else ""
-        found = "no pictures to use" if rejected else "no pictures"
-        raise EmoaugError(f"{found} in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
+        what = "no pictures to use" if rejected else "no pictures"
+        raise EmoaugError(f"{what} in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
     labels, written, more = _without_labels(records, labels or {}, unlabelled)
     try:
         named, classes, remarks = resolve_labels([label for label in written if label is not None], labels, vocabulary)
