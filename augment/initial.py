@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,16 +83,23 @@ def begin_with(translator: Translator, other: Translator) -> float:
         raise EmoaugError(
             f"--initial holds weights of {other.name}, and {translator.name} is to be trained; give weights of its own"
         )
+    for name in translator.initial_alike:
+        ours, theirs = (getattr(one.settings, name) for one in (translator, other))
+        if ours != theirs:
+            raise EmoaugError(
+                f"--initial was trained with {name}={json.dumps(theirs)}, and this training has {json.dumps(ours)}; "
+                f"give --set {name}={json.dumps(theirs)}, or other weights"
+            )
     new, old = translator.state_dict(), other.state_dict()
-    ours, theirs = _condition_dimensions(translator), _condition_dimensions(other)
+    dims, other_dims = _condition_dimensions(translator), _condition_dimensions(other)
     copied: dict[str, int] = {}
     for key, value in new.items():
         given = old.get(key)
-        if given is None or given.ndim != value.ndim or ours[key] != theirs[key]:
+        if given is None or given.ndim != value.ndim or dims[key] != other_dims[key]:
             continue
         places = [
             _by_name(value.shape[dim], translator, given.shape[dim], other)
-            if dim in ours[key]
+            if dim in dims[key]
             else _first(value.shape[dim], given.shape[dim])
             for dim in range(value.ndim)
         ]

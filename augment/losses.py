@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -233,24 +232,6 @@ def blurred_l1(one: Tensor, other: Tensor, side: int) -> Tensor:
     Two pictures that a person was photographed for apart do not fit pixel by pixel; compared so, they ask for blur.
     """
     return distances(one, other, side).mean()
-
-
-def asymmetry(results: Tensor, mirrored: Tensor) -> Tensor:
-    """Mean absolute difference of what was made of faces and of their mirror images.
-
-    A network is as free to answer the two unlike where training faces are mirrored at random, and then paints all
-    mouths askew, the same way on everyone.
-
-    Args:
-        results: made of N faces, (N, C, H, W).
-        mirrored: made of the mirror images of the first M of these, (M, C, H, W), M <= N.
-    """
-    return F.l1_loss(mirrored.flip(-1), results[: len(mirrored)])
-
-
-def some_of(count: int) -> int:
-    """How many faces of a batch `asymmetry` is measured on: a quarter, as each is made twice."""
-    return math.ceil(count / 4)
 
 
 def _means(pictures: Tensor, side: int) -> Tensor:

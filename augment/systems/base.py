@@ -134,6 +134,8 @@ class Translator(nn.Module):
     are the same picture."""
     takes_unlabelled: ClassVar[bool] = False
     """Whether training on labels also uses faces without one, as partners."""
+    initial_alike: ClassVar[tuple[str, ...]] = ()
+    """Settings, besides those that shapes follow from, that weights to begin with must have been trained with too."""
     learns_intensities: ClassVar[bool] = False
     """Whether it can be trained on measured intensities in place of classes."""
 

@@ -4,7 +4,7 @@ Source: Bozorgtabar, Rad, Ekenel, Thiran, "Learn to Synthesize and Synthesize to
 and the networks, weights and schedule of its authors' release. `paper` keeps the published networks; `compact` keeps
 the objective and changes what small data and CPUs need: narrower networks, a decoder that says how to move and repaint
 the source's pixels instead of painting the whole face, and a critic that is regularised and augmented; mirror images
-are to be answered alike; where the data have the person's own picture of the target, the result is compared to it; and
+are answered alike; where the data have the person's own picture of the target, the result is compared to it; and
 where there is none and training begins with weights, to what these make of the face. Of the release, two faults are
 left out: face and heat map flipped apart, and targets that equal what the face shows. The paper's face-parsing term is
 not in the release; its form here is our own reading.
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from augment import landmarks, losses
 from augment.devices import upload
 from augment.landmark_network import LandmarkNetwork
+from augment.mirroring import mirror, mirror_layers, mirror_retouch, still, twins
 from augment.networks import (
     Opinion,
     PatchCritic,
@@ -64,6 +65,9 @@ class LSSLSettings:
     """How much larger the decoder's first weights of conditions are than those of features. At 24 a condition adds
     about as much as the 128 features after their residual blocks do; at 1 it adds a six hundredth, and thousands of
     steps of Adam made its weights 7 times as large."""
+    mirrored: bool = False
+    """Whether encoder and decoder answer mirror images alike, by their weights. Else they paint mouths askew, the same
+    way on everyone; held to it by a term of the objective, they changed less (a throwaway script)."""
     heat_channels: int = 1
     """Channels in which the heat map is given and asked for."""
     heat_sigma: float = 6 / 256
@@ -116,8 +120,6 @@ class LSSLSettings:
     there is no such picture, and in the first 500 steps, ever less, also where there is: a critic of few faces, and the
     first steps with pairs, would let them forget how to change expressions (learning without forgetting, Li & Hoiem
     2016)."""
-    symmetry_weight: float = 5.0
-    """Weight of the distance between what is made of a face and of its mirror image, face and heat map."""
     agreement_weight: float = 5.0
     """Weight of the motion carrying the source's heat map to the translated one, for `composed` output."""
     flow_weight: float = 3.0
@@ -160,9 +162,9 @@ class Encoder(nn.Module):
 
     def __init__(self, settings: LSSLSettings) -> None:
         super().__init__()
-        channels = settings.width
+        channels, self.in_channels = settings.width, 3 + settings.heat_channels
         layers: list[nn.Module] = [
-            nn.Conv2d(3 + settings.heat_channels, channels, settings.kernel, padding=settings.kernel // 2, bias=False),
+            nn.Conv2d(self.in_channels, channels, settings.kernel, padding=settings.kernel // 2, bias=False),
             nn.InstanceNorm2d(channels, affine=True),
             nn.ReLU(inplace=True),
         ]
@@ -178,6 +180,10 @@ class Encoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out_channels = channels
 
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        mirror_layers(self.layers, still(self.in_channels))
+
     def forward(self, faces: Tensor, heat: Tensor) -> Tensor:
         """Encode a face with its heat map."""
         return self.layers(torch.cat([faces, heat], 1))
@@ -192,6 +198,7 @@ class Decoder(nn.Module):
     def __init__(self, settings: LSSLSettings, channels: int, classes: int) -> None:
         super().__init__()
         self.composed = settings.output == "composed"
+        self.channels, self.classes = channels, classes
         channels += classes
         stages: list[UpStage] = []
         for level in range(settings.depth - self.composed):
@@ -203,11 +210,20 @@ class Decoder(nn.Module):
             next(stages[0].parameters())[:, -classes:].mul_(settings.loudness)
         kernel = settings.kernel
         self.heat = nn.Conv2d(channels, settings.heat_channels, kernel, padding=kernel // 2, bias=False)
-        self.face: nn.Module
+        self.face: Retouch | nn.Conv2d
         if self.composed:
             self.face = Retouch(channels, stages[0].out_channels, kernel)
         else:
             self.face = nn.Conv2d(channels, 3, kernel, padding=kernel // 2, bias=False)
+
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        given = mirror_layers(self.stages, twins(self.channels).and_then(still(self.classes)))
+        mirror(self.heat, given, still(self.heat.out_channels))
+        if isinstance(self.face, Retouch):
+            mirror_retouch(self.face)
+        else:
+            mirror(self.face, given, still(3))
 
     def forward(self, features: Tensor, condition: Tensor, source: Tensor) -> Translation:
         """Decode features (N, C, s, s) for conditions (N, K), given the source faces (N, 3, S, S)."""
@@ -235,8 +251,9 @@ class LSSL(Translator):
     settings_class = LSSLSettings
     partners = "same subject if any"
     learns_intensities = True
+    initial_alike = ("mirrored",)
     configurations: ClassVar[dict[str, Any]] = {
-        "compact": LSSLSettings(),
+        "compact": LSSLSettings(mirrored=True),
         "paper": LSSLSettings(
             size=128,
             width=64,
@@ -266,14 +283,13 @@ class LSSL(Translator):
             parsing_weight=0,
             pair_weight=0,
             initial_weight=0,
-            symmetry_weight=0,
             ramp=0,
         ),
     }
     settings: LSSLSettings
 
     def __init__(self, condition_names: tuple[str, ...], settings: LSSLSettings | None = None) -> None:
-        super().__init__(condition_names, settings or LSSLSettings())
+        super().__init__(condition_names, settings or self.configurations["compact"])
         classes = len(self.condition_names)
         self.encoder = Encoder(self.settings)
         self.decoder = Decoder(self.settings, self.encoder.out_channels, classes)
@@ -288,11 +304,17 @@ class LSSL(Translator):
             fine=s.fine_weight > 0,
             leak=s.critic_leak,
         )
+        self._mirror()
         self.attribute_loss = losses.attribute_loss(self.intensities)
         self.landmark_network = LandmarkNetwork()
         self._teacher: tuple[LSSL, Tensor] | None = None
         """Whose weights training begins with, and which of the conditions here (K) are which there (L), (K, L); in a
         tuple, lest its networks count as parts of these."""
+
+    def _mirror(self) -> None:
+        if self.settings.mirrored:
+            self.encoder.mirror()
+            self.decoder.mirror()
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """Encoder, decoder and the network that draws the heat map."""
@@ -403,6 +425,7 @@ class LSSL(Translator):
     def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Fool the critic, show the target, come back again, stay the same person."""
         s = self.settings
+        self._mirror()  # each step leads a little away
         ramp = 1.0 if s.ramp == 0 else min(1.0, progress.share / s.ramp)
         source = Translation(batch.faces, self.heat_maps(batch))
         features = self._encode(source)
@@ -447,9 +470,6 @@ class LSSL(Translator):
             held = max(0.0, 1 - progress.step / HELD_STEPS)
             terms["initial"] = self.initial_loss(batch, result, torch.where(pairs, held, 1.0))
             loss = loss + s.initial_weight * terms["initial"]
-        if s.symmetry_weight > 0:
-            terms["symmetry"] = self.symmetry_loss(batch, source, result)
-            loss = loss + s.symmetry_weight * terms["symmetry"]
         if s.parsing_weight > 0:
             terms["parsing"] = self.parsing_loss(source, result, recovered)
             loss = loss + ramp * s.parsing_weight * terms["parsing"]
@@ -487,13 +507,6 @@ class LSSL(Translator):
 
     def _distances(self, one: Tensor, other: Tensor) -> Tensor:
         return losses.distances(one, other, max(1, self.size // 32))
-
-    def symmetry_loss(self, batch: Batch, source: Translation, result: Translation) -> Tensor:
-        """Distance of what is made of some faces, and of their mirror images, face and heat map; ours."""
-        some = losses.some_of(len(batch.faces))
-        mirrored = Translation(source.faces[:some].flip(-1), source.heat[:some].flip(-1))
-        other = self.decoder(self._encode(mirrored), batch.targets[:some], mirrored.faces)
-        return losses.asymmetry(result.faces, other.faces) + losses.asymmetry(result.heat, other.heat)
 
     def parsing_loss(self, source: Translation, result: Translation, recovered: Translation | None) -> Tensor:
         """Distance of the parts of faces, as probabilities.

@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from augment import losses
 from augment.local_regression import LocalRegression, LocalRidge
+from augment.mirroring import mirror, mirror_layers, mirror_retouch, still
 from augment.networks import (
     Opinion,
     PatchCritic,
@@ -73,6 +74,9 @@ class RegGANSettings:
     are for the contrast that it learnt from: learnt from the Face Research Lab London Set, the regression alone made
     23 % of 150 strangers of FER2013 look happy, and 17 % of 100 of CMU Face Images; toned, 46 and 59 % (a throwaway
     script)."""
+    mirrored: bool = False
+    """Whether the refining network answers mirror images alike, by its weights; the regression does where each pair
+    enters it with its mirror image."""
     most_pairs: int = 500
     """Most pairs that the regression towards one expression learns from, before their variations."""
     width: int = 24
@@ -123,8 +127,6 @@ class RegGANSettings:
     """Side of the squares over which both are averaged for that distance, pixels; 1 compares pixels."""
     source_weight: float = 0.25
     """Weight of the distance to the source."""
-    symmetry_weight: float = 5.0
-    """Weight of the distance between what is made of a face and of its mirror image."""
     flow_weight: float = 3.0
     """Weight of the unevenness of the motion, for `composed` output."""
     mask_weight: float = 0.01
@@ -138,6 +140,8 @@ class RegGANSettings:
             raise EmoaugError(f"receptive_field is {self.receptive_field}; it is 1, 3, 5 or 7 pixels")
         if not self.ridge_penalty > 0:
             raise EmoaugError(f"ridge_penalty is {self.ridge_penalty}; it is above 0")
+        if self.mirrored and self.upsampling == "transposed":
+            raise EmoaugError("mirrored is for upsampling shuffle; with transposed, set mirrored=false")
         check_least(self, 0, "variations")
         check_least(self, 1, "most_pairs", "width", "critic_width", "penalty_every", "generator_every", "pair_blur")
 
@@ -153,7 +157,7 @@ class RefiningNetwork(nn.Module):
     def __init__(self, settings: RegGANSettings, classes: int) -> None:
         super().__init__()
         s = self.settings = settings
-        channels = (6 if s.sees_source else 3) + classes
+        channels = self.in_channels = (6 if s.sees_source else 3) + classes
         padding = s.kernel // 2
 
         def block(convolution: nn.Module, out: int) -> list[nn.Module]:
@@ -173,13 +177,21 @@ class RefiningNetwork(nn.Module):
             else:
                 layers += block(nn.ConvTranspose2d(2 * channels, channels, 4, 2, 1, bias=False), channels)
         self.layers = nn.Sequential(*layers)
-        self.change: nn.Module
+        self.change: Retouch | nn.Conv2d
         if composed:
             self.change = Retouch(channels, channels, s.kernel)
         else:
             self.change = nn.Conv2d(channels, 3, s.kernel, padding=padding, bias=False)
             # The start is the regression with little added to it; from noise on top of it the way back would be long.
             nn.init.normal_(self.change.weight, std=0.1 / (s.kernel * channels**0.5))
+
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        given = mirror_layers(self.layers, still(self.in_channels))
+        if isinstance(self.change, Retouch):
+            mirror_retouch(self.change)
+        else:
+            mirror(self.change, given, still(3))
 
     def forward(
         self, regressed: Tensor, source: Tensor, condition: Tensor, detailed: Tensor
@@ -209,7 +221,7 @@ class RegGAN(Translator):
     )
     settings_class = RegGANSettings
     configurations: ClassVar[dict[str, Any]] = {
-        "compact": RegGANSettings(toned=True),
+        "compact": RegGANSettings(toned=True, mirrored=True),
         "paper": RegGANSettings(
             size=128,
             shrink_towards="nothing",
@@ -236,10 +248,10 @@ class RegGAN(Translator):
             pair_weight=1,
             pair_blur=1,
             source_weight=0,
-            symmetry_weight=0,
         ),
     }
     partners = "same subject"
+    initial_alike = ("mirrored",)
     settings: RegGANSettings
 
     def __init__(self, condition_names: tuple[str, ...], settings: RegGANSettings | None = None) -> None:
@@ -247,6 +259,8 @@ class RegGAN(Translator):
         s, classes = self.settings, len(self.condition_names)
         self.regression = LocalRegression(classes, s.size, s.receptive_field, s.toned)
         self.network = RefiningNetwork(s, classes)
+        if s.mirrored:
+            self.network.mirror()
         self.critic = PatchCritic(
             channels=3,
             size=s.size,
@@ -345,6 +359,8 @@ class RegGAN(Translator):
         """Look real, show the target, and be near to the paired picture and to the source."""
         s = self.settings
         assert batch.partners is not None
+        if s.mirrored:
+            self.network.mirror()  # each step leads a little away
         result, retouched = self._refined(batch.faces, batch.targets)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(
@@ -354,11 +370,6 @@ class RegGAN(Translator):
         terms["change"] = F.l1_loss(result, batch.faces)
         loss = s.adversarial_weight * terms["adversarial"] + s.attribute_weight * terms["attribute"]
         loss = loss + s.pair_weight * terms["pair"] + s.source_weight * terms["change"]
-        if s.symmetry_weight > 0:
-            some = losses.some_of(len(result))
-            mirrored, _ = self._refined(batch.faces[:some].flip(-1), batch.targets[:some])
-            terms["symmetry"] = losses.asymmetry(result, mirrored)
-            loss = loss + s.symmetry_weight * terms["symmetry"]
         if retouched is not None:
             terms |= losses.retouching(retouched.flow, retouched.mask)
             loss = loss + s.flow_weight * terms["flow"] + s.mask_weight * terms["mask"]

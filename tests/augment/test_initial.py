@@ -88,3 +88,12 @@ def test_another_system_or_other_networks_are_refused():
     narrow = build("lssl", names=NAMES, settings=replace(lssl.settings, size=SIZE, width=8, widest=16))
     with pytest.raises(EmoaugError, match="other networks"):
         begin_with(narrow, lssl)
+
+
+@pytest.mark.parametrize("name", ["lssl", "reggan"])
+def test_weights_that_answer_mirror_images_unlike_are_refused_where_they_are_to_be_alike(name):
+    new = build(name, names=NAMES, settings=smallest(name))
+    old = build(name, names=NAMES, settings=replace(smallest(name), mirrored=False))
+    with pytest.raises(EmoaugError, match=r"trained with mirrored=false.*give --set mirrored=false"):
+        begin_with(new, old)
+    assert begin_with(build(name, names=NAMES, settings=old.settings), old) == 1

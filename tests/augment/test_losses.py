@@ -101,17 +101,6 @@ def test_blurred_distance_forgives_a_shift_and_keeps_a_difference_of_light():
     torch.testing.assert_close(losses.blurred_l1(one, shifted, 1), (one - shifted).abs().mean())
 
 
-def test_asymmetry_is_nought_for_what_treats_mirror_images_alike_and_the_shift_of_what_does_not():
-    faces = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    some = losses.some_of(8)
-    assert (some, losses.some_of(1), losses.some_of(5)) == (2, 1, 2)
-    mirrored = faces[:some].flip(-1)
-    assert losses.asymmetry(1 - faces, 1 - mirrored) == 0
-    askew = torch.linspace(0, 1, 16)
-    expected = (askew - askew.flip(0)).abs().mean()
-    torch.testing.assert_close(losses.asymmetry(faces + askew, mirrored + askew), expected)
-
-
 def test_cross_entropy_counts_the_labelled_only():
     logits = torch.tensor([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0]])
     attributes = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])

@@ -22,5 +22,5 @@ def test_a_system_is_trained_on_the_others_with_the_options_that_are_set(tmp_pat
 
 def test_an_option_that_the_system_has_not_is_named(tmp_path):
     faces = draw_dataset(tmp_path / "faces", subjects=2)
-    with pytest.raises(EmoaugError, match=r'--set "depht=2": write NAME=VALUE'):
+    with pytest.raises(EmoaugError, match=r'--set "depht=2": did you mean depth\?'):
         trained(faces, HeldOutOptions(faces.root, tmp_path / "out", set=("depht=2",)))
