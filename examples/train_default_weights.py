@@ -8,8 +8,8 @@ seldom learnt to close. The step size does not shrink towards the end: as it did
 
 LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
 CC BY 4.0) as `emoaug align` wrote it at 64 px; FACE_MODEL the ICT-FaceKit face model (MIT), as `emoaug simulate
---face-model` takes it. Half an hour of one core that computes in bf16, more of another; every part can be stopped and goes
-on when the script is started again.
+--face-model` takes it. Half an hour of one core that computes in bf16, more of another; every part can be stopped and
+goes on when the script is started again.
 
 python examples/train_default_weights.py LONDON FACE_MODEL OUT [STEPS]
 """
