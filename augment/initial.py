@@ -83,13 +83,6 @@ def begin_with(translator: Translator, other: Translator) -> float:
         raise EmoaugError(
             f"--initial holds weights of {other.name}, and {translator.name} is to be trained; give weights of its own"
         )
-    for name in translator.initial_alike:
-        ours, theirs = (getattr(one.settings, name) for one in (translator, other))
-        if ours != theirs:
-            raise EmoaugError(
-                f"--initial was trained with {name}={json.dumps(theirs)}, and this training has {json.dumps(ours)}; "
-                f"give --set {name}={json.dumps(theirs)}, or other weights"
-            )
     new, old = translator.state_dict(), other.state_dict()
     dims, other_dims = _condition_dimensions(translator), _condition_dimensions(other)
     copied: dict[str, int] = {}
@@ -122,6 +115,13 @@ def begin_with(translator: Translator, other: Translator) -> float:
             f"--initial has other networks ({100 * share:.0f} % of their weights fit); train with the configuration, "
             "the widths and the depths of that checkpoint"
         )
+    for name in translator.initial_alike:
+        one, another = (getattr(each.settings, name) for each in (translator, other))
+        if one != another:
+            raise EmoaugError(
+                f"--initial was trained with {name}={json.dumps(another)}, and this training has {json.dumps(one)}; "
+                f"give --set {name}={json.dumps(another)}, or other weights"
+            )
     return share
 
 

@@ -32,25 +32,33 @@ class Channels(NamedTuple):
 
     def unshuffled(self) -> Channels:
         """The channels that a pixel shuffle by two makes these of: of each four pixels, whose columns change places."""
-        corners = torch.tensor([1, 0, 3, 2])
+        corners = torch.arange(4, device=self.places.device) ^ 1
         return Channels((4 * self.places[:, None] + corners).flatten(), self.signs.repeat_interleave(4))
 
 
-def still(count: int) -> Channels:
-    """Channels that stay what they are: colours, a mask, a condition."""
-    return Channels(torch.arange(count), torch.ones(count))
+def still(layer: nn.Conv2d, count: int) -> Channels:
+    """Channels that stay what they are: colours, a mask, a condition; on the device of a layer, as all here."""
+    return Channels(_numbers(layer, count), _ones(layer, count))
 
 
-def twins(count: int) -> Channels:
+def twins(layer: nn.Conv2d | nn.InstanceNorm2d, count: int) -> Channels:
     """Channels that are twins, each with its neighbour; of an odd number the last is its own."""
     # Neighbours, so that the first channels of a wider layer are those of a narrower one: trainings begin with these.
-    places = torch.arange(count) ^ 1
-    places[count - count % 2 :] = count - 1
-    return Channels(places, torch.ones(count))
+    return Channels((_numbers(layer, count) ^ 1).clamp(max=count - 1), _ones(layer, count))
 
 
-FLOW = Channels(torch.arange(2), torch.tensor([-1.0, 1.0]))
-"""Of a motion: to the right becomes to the left."""
+def flow(layer: nn.Conv2d) -> Channels:
+    """Those of a motion: to the right becomes to the left."""
+    return Channels(_numbers(layer, 2), 2.0 * _numbers(layer, 2) - 1)
+
+
+# Counted on the device: numbers from the host would be waited for in every step.
+def _numbers(layer: nn.Module, count: int) -> Tensor:
+    return torch.arange(count, device=next(layer.parameters()).device)
+
+
+def _ones(layer: nn.Module, count: int) -> Tensor:
+    return torch.ones(count, device=next(layer.parameters()).device)
 
 
 @torch.no_grad()
@@ -62,8 +70,6 @@ def mirror(layer: nn.Conv2d, given: Channels, made: Channels) -> None:
         given: its channels in.
         made: its channels out.
     """
-    device = layer.weight.device
-    given, made = (Channels(*(values.to(device) for values in channels)) for channels in (given, made))
     seen = layer.weight.flip(-1)[made.places][:, given.places]
     layer.weight.lerp_(made.signs[:, None, None, None] * given.signs[:, None, None] * seen, 0.5)
     if layer.bias is not None:
@@ -73,7 +79,7 @@ def mirror(layer: nn.Conv2d, given: Channels, made: Channels) -> None:
 @torch.no_grad()
 def mirror_norm(layer: nn.InstanceNorm2d) -> None:
     """The same for the scales and shifts of an instance norm of twins."""
-    places = twins(layer.num_features).places.to(layer.weight.device)
+    places = twins(layer, layer.num_features).places
     for values in (layer.weight, layer.bias):
         values.lerp_(values[places], 0.5)
 
@@ -91,8 +97,9 @@ def mirror_layers(layers: Iterable[nn.Module], given: Channels) -> Channels:
     """
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
-            mirror(layer, given, twins(layer.out_channels))
-            given = twins(layer.out_channels)
+            made = twins(layer, layer.out_channels)
+            mirror(layer, given, made)
+            given = made
         elif isinstance(layer, nn.InstanceNorm2d):
             mirror_norm(layer)
         elif isinstance(layer, ResidualBlock):
@@ -101,9 +108,10 @@ def mirror_layers(layers: Iterable[nn.Module], given: Channels) -> Channels:
             convolution, _, norm, _ = layer.layers
             assert isinstance(convolution, nn.Conv2d)
             assert isinstance(norm, nn.InstanceNorm2d)
-            mirror(convolution, given, twins(layer.out_channels).unshuffled())
+            made = twins(convolution, layer.out_channels)
+            mirror(convolution, given, made.unshuffled())
             mirror_norm(norm)
-            given = twins(layer.out_channels)
+            given = made
         elif any(True for _ in layer.parameters()):
             raise TypeError(f"{type(layer).__name__} has weights that nothing here mirrors")
     return given
@@ -111,5 +119,9 @@ def mirror_layers(layers: Iterable[nn.Module], given: Channels) -> Channels:
 
 def mirror_retouch(retouch: Retouch) -> None:
     """The same for what decides on motion, mask and paint, from twins."""
-    for layer, made in ((retouch.paint, still(2)), (retouch.mask, still(1)), (retouch.flow, FLOW)):
-        mirror(layer, twins(layer.in_channels), made)
+    for layer, made in (
+        (retouch.paint, still(retouch.paint, 2)),
+        (retouch.mask, still(retouch.mask, 1)),
+        (retouch.flow, flow(retouch.flow)),
+    ):
+        mirror(layer, twins(layer, layer.in_channels), made)

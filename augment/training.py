@@ -218,6 +218,7 @@ class Trainer:
             for phase in self.phases:
                 if self.step % phase.every == 0:
                     self._update(phase, batch, progress, decay)
+        self.translator.after_step()
         self.average.update(self.step, s.average_decay)
 
     def _update(self, phase: Phase, batch: Batch, progress: Progress, decay: float) -> None:

@@ -183,6 +183,9 @@ class Translator(nn.Module):
         """What the trainer does in each step, in order."""
         raise self._cannot("be trained step by step")
 
+    def after_step(self) -> None:
+        """Bring weights back to where they must be; the trainer calls it after every step."""
+
     def averaged_modules(self) -> dict[str, nn.Module]:
         """The modules that make faces, by name; a checkpoint holds these and no others."""
         raise self._cannot("be saved")

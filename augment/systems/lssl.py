@@ -162,9 +162,9 @@ class Encoder(nn.Module):
 
     def __init__(self, settings: LSSLSettings) -> None:
         super().__init__()
-        channels, self.in_channels = settings.width, 3 + settings.heat_channels
+        channels = settings.width
         layers: list[nn.Module] = [
-            nn.Conv2d(self.in_channels, channels, settings.kernel, padding=settings.kernel // 2, bias=False),
+            nn.Conv2d(3 + settings.heat_channels, channels, settings.kernel, padding=settings.kernel // 2, bias=False),
             nn.InstanceNorm2d(channels, affine=True),
             nn.ReLU(inplace=True),
         ]
@@ -182,7 +182,9 @@ class Encoder(nn.Module):
 
     def mirror(self) -> None:
         """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
-        mirror_layers(self.layers, still(self.in_channels))
+        first = self.layers[0]
+        assert isinstance(first, nn.Conv2d)
+        mirror_layers(self.layers, still(first, first.in_channels))
 
     def forward(self, faces: Tensor, heat: Tensor) -> Tensor:
         """Encode a face with its heat map."""
@@ -218,12 +220,14 @@ class Decoder(nn.Module):
 
     def mirror(self) -> None:
         """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
-        given = mirror_layers(self.stages, twins(self.channels).and_then(still(self.classes)))
-        mirror(self.heat, given, still(self.heat.out_channels))
+        heat = self.heat
+        given = twins(heat, self.channels).and_then(still(heat, self.classes))
+        given = mirror_layers(self.stages, given)
+        mirror(heat, given, still(heat, heat.out_channels))
         if isinstance(self.face, Retouch):
             mirror_retouch(self.face)
         else:
-            mirror(self.face, given, still(3))
+            mirror(self.face, given, still(self.face, 3))
 
     def forward(self, features: Tensor, condition: Tensor, source: Tensor) -> Translation:
         """Decode features (N, C, s, s) for conditions (N, K), given the source faces (N, 3, S, S)."""
@@ -304,14 +308,15 @@ class LSSL(Translator):
             fine=s.fine_weight > 0,
             leak=s.critic_leak,
         )
-        self._mirror()
+        self.after_step()
         self.attribute_loss = losses.attribute_loss(self.intensities)
         self.landmark_network = LandmarkNetwork()
         self._teacher: tuple[LSSL, Tensor] | None = None
         """Whose weights training begins with, and which of the conditions here (K) are which there (L), (K, L); in a
         tuple, lest its networks count as parts of these."""
 
-    def _mirror(self) -> None:
+    def after_step(self) -> None:
+        """Bring the weights of encoder and decoder back to where they answer mirror images alike."""
         if self.settings.mirrored:
             self.encoder.mirror()
             self.decoder.mirror()
@@ -425,7 +430,6 @@ class LSSL(Translator):
     def generator_loss(self, batch: Batch, progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Fool the critic, show the target, come back again, stay the same person."""
         s = self.settings
-        self._mirror()  # each step leads a little away
         ramp = 1.0 if s.ramp == 0 else min(1.0, progress.share / s.ramp)
         source = Translation(batch.faces, self.heat_maps(batch))
         features = self._encode(source)

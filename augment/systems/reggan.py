@@ -157,7 +157,7 @@ class RefiningNetwork(nn.Module):
     def __init__(self, settings: RegGANSettings, classes: int) -> None:
         super().__init__()
         s = self.settings = settings
-        channels = self.in_channels = (6 if s.sees_source else 3) + classes
+        channels = (6 if s.sees_source else 3) + classes
         padding = s.kernel // 2
 
         def block(convolution: nn.Module, out: int) -> list[nn.Module]:
@@ -187,11 +187,13 @@ class RefiningNetwork(nn.Module):
 
     def mirror(self) -> None:
         """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
-        given = mirror_layers(self.layers, still(self.in_channels))
+        first = self.layers[0]
+        assert isinstance(first, nn.Conv2d)
+        given = mirror_layers(self.layers, still(first, first.in_channels))
         if isinstance(self.change, Retouch):
             mirror_retouch(self.change)
         else:
-            mirror(self.change, given, still(3))
+            mirror(self.change, given, still(self.change, 3))
 
     def forward(
         self, regressed: Tensor, source: Tensor, condition: Tensor, detailed: Tensor
@@ -259,8 +261,7 @@ class RegGAN(Translator):
         s, classes = self.settings, len(self.condition_names)
         self.regression = LocalRegression(classes, s.size, s.receptive_field, s.toned)
         self.network = RefiningNetwork(s, classes)
-        if s.mirrored:
-            self.network.mirror()
+        self.after_step()
         self.critic = PatchCritic(
             channels=3,
             size=s.size,
@@ -271,6 +272,11 @@ class RegGAN(Translator):
             fine=s.fine_weight > 0,
             leak=s.critic_leak,
         )
+
+    def after_step(self) -> None:
+        """Bring the weights of the refining network back to where they answer mirror images alike."""
+        if self.settings.mirrored:
+            self.network.mirror()
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """The regressions' weights and the network that refines what they give."""
@@ -359,8 +365,6 @@ class RegGAN(Translator):
         """Look real, show the target, and be near to the paired picture and to the source."""
         s = self.settings
         assert batch.partners is not None
-        if s.mirrored:
-            self.network.mirror()  # each step leads a little away
         result, retouched = self._refined(batch.faces, batch.targets)
         terms = {}
         terms["adversarial"], terms["attribute"] = losses.patch_generator_loss(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from augment.mirroring import FLOW, Channels, mirror, mirror_layers, mirror_retouch, still, twins
+from augment.mirroring import Channels, flow, mirror, mirror_layers, mirror_retouch, still, twins
 from augment.networks import ResidualBlock, Retouch, UpStage
 
 
@@ -35,7 +35,7 @@ def test_layers_one_after_the_other_answer_mirror_images_alike(width, classes, s
         nn.init.normal_(parameter)
     maps = torch.randn(2, 3 + classes, 8, 8)
     before = layers(maps)
-    going_out = mirror_layers(layers, still(3 + classes))
+    going_out = mirror_layers(layers, still(layers[0], 3 + classes))
     made = layers(maps)
     torch.testing.assert_close(layers(maps.flip(-1)), in_the_mirror(made, going_out), atol=1e-3, rtol=1e-3)
     assert (made - before).abs().max() > 0
@@ -45,9 +45,9 @@ def test_it_is_the_nearest_and_being_there_it_stays():
     torch.manual_seed(0)
     layer = nn.Conv2d(6, 4, 3)
     weights = layer.weight.detach().clone()
-    mirror(layer, twins(4).and_then(still(2)), twins(4))
+    mirror(layer, twins(layer, 4).and_then(still(layer, 2)), twins(layer, 4))
     there = layer.weight.detach().clone()
-    mirror(layer, twins(4).and_then(still(2)), twins(4))
+    mirror(layer, twins(layer, 4).and_then(still(layer, 2)), twins(layer, 4))
     torch.testing.assert_close(layer.weight.detach(), there)
     # An orthogonal projection: what was taken off is at right angles to all that stayed.
     assert abs(float(((weights - there) * there).sum())) < 1e-4
@@ -64,12 +64,14 @@ def test_motion_to_the_right_becomes_motion_to_the_left():
     source = torch.rand(2, 3, 32, 32) * 2 - 1
     features, coarse = torch.randn(2, 6, 16, 16), torch.randn(2, 5, 8, 8)
     made = retouch(source, features, coarse)
-    twin = retouch(source.flip(-1), in_the_mirror(features, twins(6)), in_the_mirror(coarse, twins(5)))
+    twin = retouch(
+        source.flip(-1), in_the_mirror(features, twins(retouch.paint, 6)), in_the_mirror(coarse, twins(retouch.flow, 5))
+    )
     torch.testing.assert_close(twin.faces, made.faces.flip(-1), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(twin.flow, in_the_mirror(made.flow, FLOW), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(twin.flow, in_the_mirror(made.flow, flow(retouch.flow)), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(twin.mask, made.mask.flip(-1), atol=1e-4, rtol=1e-4)
 
 
 def test_weights_of_another_kind_are_not_passed_over():
     with pytest.raises(TypeError, match="Linear has weights"):
-        mirror_layers([nn.Linear(2, 2)], twins(2))
+        mirror_layers([nn.Linear(2, 2)], twins(nn.Conv2d(2, 2, 1), 2))
