@@ -180,10 +180,11 @@ TYPICAL: dict[str, Prototype] = {
 system that makes one face of a face and a name.
 
 Source: of some forty combinations of EMFACS's units, with 10 besides in anger and 11 in fear, one of those whose
-renders a classifier of FER2013's photographs, labelled by people, saw as meant most often: 93 % of happy faces, 56 of
-sad, 100 of surprised, 70 of fearful, 65 of disgusted and 75 of angry ones, of 60 people with either kind of head; of
-the prototypes by turns 92, 28, 98, 14, 42 and 37 (a throwaway script). Of equals, smiles with open eyes, and fear whose
-jaw stays up, which sets it apart from surprise. Values are this project's.
+renders a classifier of FER2013's photographs, labelled by people, saw as meant most often: 91 % of happy faces, 69 of
+fearful, 68 of disgusted and 73 of angry ones, of 60 people with either kind of head (sad 56 and surprised 100, rendered
+with darker mouths); of the prototypes by turns, so rendered, 92, 14, 42 and 37, 28 and 98 (a throwaway script). Of
+equals, smiles with open eyes, and fear whose jaw stays up, which sets it apart from surprise, and whose lips are not
+stretched so far that their corners are dark. Values are this project's.
 """
 
 _UNIT = re.compile(r"(?:AU)?([LR]?)(?:AU)?(\d+)", re.IGNORECASE)
