@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augment.mirroring import Channels, mirror, mirror_layers, mirror_retouch, still, twins
 from augment.networks import PlainResidualBlock, Retouch, Retouched, plain
 
 
 def group_norm(channels: int, affine: bool = True) -> nn.GroupNorm:
     """Group norm of up to 8 groups: no batch statistics, which a few faces would make unsteady."""
-    return nn.GroupNorm(math.gcd(8, channels), channels, affine=affine)
+    # Of an even number of channels each, where there are: twins (see `augment.mirroring`) share a group.
+    return nn.GroupNorm(math.gcd(8, channels if channels % 2 else channels // 2), channels, affine=affine)
 
 
 class DownStage(nn.Module):
@@ -35,6 +37,12 @@ class DownStage(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
         )
         self.skip = nn.Conv2d(channels, out_channels, 1, bias=False)
+
+    def mirror(self, given: Channels) -> Channels:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        made = mirror_layers(self.layers, given)
+        mirror(self.skip, given, made)
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve the side."""
@@ -61,7 +69,12 @@ class FaceEncoder(nn.Module):
             channels = wider
         layers += [group_norm(channels), nn.ReLU(inplace=True), nn.Flatten()]
         self.layers = nn.Sequential(*layers)
-        self.length = channels * (size // 2**depth) ** 2
+        self.side = size // 2**depth
+        self.length = channels * self.side**2
+
+    def mirror(self) -> Channels:
+        """Bring the weights to the nearest that answer mirror images alike; gives what becomes of the features."""
+        return mirror_layers(self.layers, still(self, 3)).flattened(self.side)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Read faces."""
@@ -88,6 +101,11 @@ class CodeNorm(nn.Module):
         self.norm = group_norm(channels, affine=False)
         self.affine = nn.Linear(code, 2 * channels)
 
+    def mirror(self, code: Channels) -> None:
+        """Bring the weights to the nearest that answer mirror images alike, as the code is in the mirror."""
+        channels = twins(self, self.norm.num_channels)
+        mirror(self.affine, code, channels.and_then(channels))
+
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """Normalise (N, C, H, W), then scale and shift by what the code (N, L) says."""
         scale, shift = self.affine(code)[:, :, None, None].chunk(2, 1)
@@ -106,6 +124,13 @@ class CodeUpStage(nn.Module):
         self.first = nn.Conv2d(channels, out_channels, 3, padding=1, bias=False)
         self.second = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.skip = nn.Conv2d(channels, out_channels, 1, bias=False)
+
+    def mirror(self, code: Channels) -> None:
+        """Bring the weights to the nearest that answer mirror images alike, as the code is in the mirror."""
+        for norm in (self.before, self.between):
+            norm.mirror(code)
+        for layer in (self.first, self.second, self.skip):
+            mirror(layer, twins(layer, layer.in_channels), twins(layer, layer.out_channels))
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """Double the side."""
@@ -134,6 +159,16 @@ class FaceDecoder(nn.Module):
         self.norm = CodeNorm(channels[-1], code)
         self.colour = nn.Conv2d(channels[-1], 3, 3, padding=1)
 
+    def mirror(self, code: Channels) -> None:
+        """Bring the weights to the nearest that answer mirror images alike, as the code is in the mirror."""
+        channels, side, _ = self.start
+        mirror(self.first, code, twins(self, channels).flattened(side))
+        for stage in self.stages:
+            assert isinstance(stage, CodeUpStage)
+            stage.mirror(code)
+        self.norm.mirror(code)
+        mirror(self.colour, twins(self, self.colour.in_channels), still(self, 3))
+
     def forward(self, code: Tensor) -> Tensor:
         """Paint faces."""
         x = self.first(code).view(-1, *self.start)
@@ -156,7 +191,8 @@ class FaceRetoucher(nn.Module):
         super().__init__()
         channels = [min(width * 2**level, widest) for level in range(1, depth + 1)][::-1]
         self.start = (channels[0], size // 2**depth, size // 2**depth)
-        self.first = plain(nn.Linear(code, math.prod(self.start)))
+        self.first = nn.Linear(code, math.prod(self.start))
+        plain(self.first)
         self.joins = nn.ModuleList(nn.Conv2d(c, c, 1) for c in channels[:-1])
         self.stages = nn.ModuleList(
             nn.Sequential(nn.ReLU(), plain(nn.Conv2d(c, 4 * out, 3, padding=1)), nn.PixelShuffle(2))
@@ -166,9 +202,24 @@ class FaceRetoucher(nn.Module):
         # The start is near to what the encoder says of the source.
         self.last = nn.Sequential(nn.ReLU(), plain(nn.Conv2d(finest, finest, 3, padding=1), share=0.3))
         self.layers = nn.Sequential(
-            PlainResidualBlock(finest), plain(nn.Conv2d(finest, finest, 5, padding=2)), nn.ReLU()
+            PlainResidualBlock(finest),
+            plain(nn.Conv2d(finest, finest, 5, padding=2)),
+            nn.ReLU(),
+            plain(nn.Conv2d(finest, 4 * width, 3, padding=1)),
+            nn.PixelShuffle(2),
+            nn.ReLU(),
         )
-        self.retouch = Retouch(finest, finest, 5)
+        self.retouch = Retouch(width, width, 5)
+
+    def mirror(self, code: Channels) -> None:
+        """Bring the weights to the nearest that answer mirror images alike, as the code is in the mirror."""
+        channels, side, _ = self.start
+        given = twins(self, channels)
+        mirror(self.first, code, given.flattened(side))
+        for join, stage in zip(self.joins, self.stages, strict=True):
+            given = mirror_layers([join, stage], given)
+        mirror_layers([self.last, self.layers], given)
+        mirror_retouch(self.retouch)
 
     def forward(self, source: Tensor, maps: list[Tensor], code: Tensor) -> Retouched:
         """Retouch source faces (N, 3, S, S), of which the encoder's maps are given, finest first."""
@@ -176,7 +227,7 @@ class FaceRetoucher(nn.Module):
         for join, stage, level in zip(self.joins, self.stages, maps[:0:-1], strict=True):
             x = stage(x + join(level))
         x = self.layers(maps[0] + self.last(x))
-        return self.retouch(source, x, F.avg_pool2d(x, 2))
+        return self.retouch(source, x, F.avg_pool2d(x, 4))
 
 
 class PublishedDecoder(nn.Module):
@@ -248,6 +299,12 @@ class FaceJudge(nn.Module):
         self.answer = nn.Linear(lengths[-1], answers)
         self.matched = matched
         self.feature_length = sum(lengths[-matched:])
+
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        given = mirror_layers([layer for level in self.levels for layer in level.children()], still(self, 3))
+        side = int((self.answer.in_features // len(given.places)) ** 0.5)
+        mirror(self.answer, given.flattened(side), still(self, self.answer.out_features))
 
     def forward(self, faces: Tensor) -> Judgement:
         """Judge faces."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import landmarks
+from augment.mirroring import mirror, mirror_layers, still
 from augment.networks import UpStage
 
 
@@ -20,8 +21,12 @@ class LandmarkNetwork(nn.Module):
         super().__init__()
 
         def block(channels: int, out: int, stride: int = 1) -> nn.Sequential:
+            # Of an even side where it halves: an odd one would look further to one side than to the other.
+            side = 4 if stride == 2 else 3
             return nn.Sequential(
-                nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.InstanceNorm2d(out, affine=True), nn.ReLU(True)
+                nn.Conv2d(channels, out, side, stride, 1, bias=False),
+                nn.InstanceNorm2d(out, affine=True),
+                nn.ReLU(True),
             )
 
         self.fine = nn.Sequential(nn.PixelUnshuffle(2), block(12, width))
@@ -34,6 +39,13 @@ class LandmarkNetwork(nn.Module):
         self.up = UpStage(2 * width, width)
         self.heat = nn.Conv2d(width, 4, 3, padding=1)
         self.parts = nn.Conv2d(width, 1 + len(landmarks.REGIONS), 3, padding=1)
+
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        given = mirror_layers(self.fine, still(self.heat, 3).unshuffled())
+        mirror_layers([*self.coarse, self.up], given)
+        mirror(self.heat, given, still(self.heat, 1).unshuffled())
+        mirror(self.parts, given, still(self.parts, self.parts.out_channels))
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Draw heat map and parts."""

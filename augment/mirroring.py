@@ -10,83 +10,87 @@ Source: Cohen & Welling, "Group Equivariant Convolutional Networks", ICML 2016, 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from augment.networks import ResidualBlock, Retouch, UpStage
+from augment.networks import PlainResidualBlock, ResidualBlock, Retouch, UpStage
 
 
 class Channels(NamedTuple):
-    """What becomes of the channels of a map x when the face is mirrored: x.flip(-1)[:, places] * signs."""
+    """What becomes of the channels of a map x when the face is mirrored: x.flip(-1)[:, places]."""
 
     places: Tensor
     """(C,) int64, its own inverse."""
-    signs: Tensor
-    """(C,), 1 or -1."""
 
     def and_then(self, other: Channels) -> Channels:
         """These channels, and others behind them."""
-        return Channels(torch.cat([self.places, other.places + len(self.places)]), torch.cat([self.signs, other.signs]))
+        return Channels(torch.cat([self.places, other.places + len(self.places)]))
 
     def unshuffled(self) -> Channels:
         """The channels that a pixel shuffle by two makes these of: of each four pixels, whose columns change places."""
-        corners = torch.arange(4, device=self.places.device) ^ 1
-        return Channels((4 * self.places[:, None] + corners).flatten(), self.signs.repeat_interleave(4))
+        return self.flattened(2)
+
+    def flattened(self, side: int) -> Channels:
+        """The features that maps of these, of a side, are flattened to, or come of."""
+        pixels = torch.arange(side**2, device=self.places.device).view(side, side).flip(1).flatten()
+        return Channels((side**2 * self.places[:, None] + pixels).flatten())
 
 
-def still(layer: nn.Conv2d, count: int) -> Channels:
+@runtime_checkable
+class Mirrored(Protocol):
+    """A part of a network that brings its own weights there."""
+
+    def mirror(self, given: Channels) -> Channels:
+        """Do so for the channels that come in; give those that go out."""
+        ...
+
+
+def still(layer: nn.Module, count: int) -> Channels:
     """Channels that stay what they are: colours, a mask, a condition; on the device of a layer, as all here."""
-    return Channels(_numbers(layer, count), _ones(layer, count))
+    # Counted on the device: numbers from the host would be waited for in every step.
+    return Channels(torch.arange(count, device=next(layer.parameters()).device))
 
 
-def twins(layer: nn.Conv2d | nn.InstanceNorm2d, count: int) -> Channels:
+def twins(layer: nn.Module, count: int) -> Channels:
     """Channels that are twins, each with its neighbour; of an odd number the last is its own."""
     # Neighbours, so that the first channels of a wider layer are those of a narrower one: trainings begin with these.
-    return Channels((_numbers(layer, count) ^ 1).clamp(max=count - 1), _ones(layer, count))
-
-
-def flow(layer: nn.Conv2d) -> Channels:
-    """Those of a motion: to the right becomes to the left."""
-    return Channels(_numbers(layer, 2), 2.0 * _numbers(layer, 2) - 1)
-
-
-# Counted on the device: numbers from the host would be waited for in every step.
-def _numbers(layer: nn.Module, count: int) -> Tensor:
-    return torch.arange(count, device=next(layer.parameters()).device)
-
-
-def _ones(layer: nn.Module, count: int) -> Tensor:
-    return torch.ones(count, device=next(layer.parameters()).device)
+    return Channels((still(layer, count).places ^ 1).clamp(max=count - 1))
 
 
 @torch.no_grad()
-def mirror(layer: nn.Conv2d, given: Channels, made: Channels) -> None:
-    """Bring a convolution to the nearest that answers mirror images alike, in place.
+def mirror(layer: nn.Conv2d | nn.Linear, given: Channels, made: Channels, signs: Tensor | None = None) -> None:
+    """Bring a layer to the nearest that answers mirror images alike, in place.
 
     Args:
-        layer: of any kernel; of an odd side and stride 1, or an even side and stride 2, padded the same on both sides.
-        given: its channels in.
-        made: its channels out.
+        layer: dense, or a convolution of an odd side and stride 1 or an even side and stride 2, padded the same on both
+            sides.
+        given: its channels or features in.
+        made: its channels or features out.
+        signs: those that features out take besides when the face is mirrored, (C,), 1 or -1; None for all 1.
     """
-    seen = layer.weight.flip(-1)[made.places][:, given.places]
-    layer.weight.lerp_(made.signs[:, None, None, None] * given.signs[:, None, None] * seen, 0.5)
+    if isinstance(layer, nn.Conv2d):
+        given = given.flattened(layer.kernel_size[0])
+    seen = layer.weight.flatten(1).index_select(0, made.places).index_select(1, given.places)
+    layer.weight.lerp_((seen if signs is None else signs[:, None] * seen).view_as(layer.weight), 0.5)
     if layer.bias is not None:
-        layer.bias.lerp_(made.signs * layer.bias[made.places], 0.5)
+        seen = layer.bias[made.places]
+        layer.bias.lerp_(seen if signs is None else signs * seen, 0.5)
 
 
 @torch.no_grad()
-def mirror_norm(layer: nn.InstanceNorm2d) -> None:
-    """The same for the scales and shifts of an instance norm of twins."""
-    places = twins(layer, layer.num_features).places
+def mirror_norm(layer: nn.InstanceNorm2d | nn.GroupNorm) -> None:
+    """The same for the scales and shifts of a norm of twins, whose groups part no twins."""
+    places = twins(layer, len(layer.weight)).places
     for values in (layer.weight, layer.bias):
         values.lerp_(values[places], 0.5)
 
 
 def mirror_layers(layers: Iterable[nn.Module], given: Channels) -> Channels:
-    """The same for layers one after the other: convolutions, instance norms, residual blocks, stages that double the
-    side, and what has no weights.
+    """The same for layers one after the other: convolutions, with pixel shuffles by two behind them, norms, residual
+    blocks, stages that double the side, what brings its own weights there, sequences of these, and what has no weights.
 
     Args:
         layers: in their order.
@@ -95,23 +99,23 @@ def mirror_layers(layers: Iterable[nn.Module], given: Channels) -> Channels:
     Returns:
         The channels that go out.
     """
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
+    for layer, after in pairwise([*layers, nn.Identity()]):
+        if isinstance(layer, nn.Conv2d) and isinstance(after, nn.PixelShuffle):
+            made = twins(layer, layer.out_channels // 4)
+            mirror(layer, given, made.unshuffled())
+            given = made
+        elif isinstance(layer, nn.Conv2d):
             made = twins(layer, layer.out_channels)
             mirror(layer, given, made)
             given = made
-        elif isinstance(layer, nn.InstanceNorm2d):
+        elif isinstance(layer, nn.InstanceNorm2d | nn.GroupNorm):
             mirror_norm(layer)
-        elif isinstance(layer, ResidualBlock):
-            mirror_layers(layer.layers, given)
-        elif isinstance(layer, UpStage):
-            convolution, _, norm, _ = layer.layers
-            assert isinstance(convolution, nn.Conv2d)
-            assert isinstance(norm, nn.InstanceNorm2d)
-            made = twins(convolution, layer.out_channels)
-            mirror(convolution, given, made.unshuffled())
-            mirror_norm(norm)
-            given = made
+        elif isinstance(layer, ResidualBlock | PlainResidualBlock | UpStage):
+            given = mirror_layers(layer.layers, given)
+        elif isinstance(layer, nn.Sequential):
+            given = mirror_layers(layer, given)
+        elif isinstance(layer, Mirrored):
+            given = layer.mirror(given)
         elif any(True for _ in layer.parameters()):
             raise TypeError(f"{type(layer).__name__} has weights that nothing here mirrors")
     return given
@@ -119,9 +123,16 @@ def mirror_layers(layers: Iterable[nn.Module], given: Channels) -> Channels:
 
 def mirror_retouch(retouch: Retouch) -> None:
     """The same for what decides on motion, mask and paint, from twins."""
-    for layer, made in (
-        (retouch.paint, still(retouch.paint, 2)),
-        (retouch.mask, still(retouch.mask, 1)),
-        (retouch.flow, flow(retouch.flow)),
-    ):
-        mirror(layer, twins(layer, layer.in_channels), made)
+    for layer in (retouch.paint, retouch.mask, retouch.flow):
+        made = still(layer, layer.out_channels)
+        # Motion to the right becomes motion to the left.
+        signs = 2.0 * made.places - 1 if layer is retouch.flow else None
+        mirror(layer, twins(layer, layer.in_channels), made, signs)
+
+
+@torch.no_grad()
+def regain(module: nn.Module) -> None:
+    """Give weights without norms, just drawn and mirrored, their scale back: the mean of two has less."""
+    for weights in module.parameters():
+        if weights.ndim > 1:
+            weights.mul_(2**0.5)

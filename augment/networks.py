@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -212,12 +213,13 @@ class Retouched(NamedTuple):
 class Retouch(nn.Module):
     """Changes a face by moving its pixels and painting over them where a mask says so.
 
-    It is decided at half the side, motion at less, and enlarged: fine detail is the source's own, and paint that could
-    change single pixels would be noise in a critic's blind spots; for the same reason it is smoothed. Motion and the
-    mask's outlines are curves, smooth and as sharp in finer faces as in small ones. Paint is darker or lighter than its
-    surroundings and has the hue of its neighbourhood, stronger or paler: expressions cast shadows and bare teeth, and
-    free colours ended as red lips on neutral faces. A grey face so stays grey, and the teeth of a face in the shade are
-    not white.
+    Motion is decided at less than the side and enlarged. Paint is smoothed: what could change single pixels would be
+    noise in a critic's blind spots; decided at half the side besides, teeth and lips were one band, and wide mouths
+    ended in dark blots. Fine detail is the source's own. Motion and the mask's outlines are curves, smooth and as sharp
+    in finer faces as in small ones. Paint is darker or lighter than its neighbourhood by a factor and has its hue,
+    stronger or paler: expressions cast shadows and bare teeth, and free colours ended as red lips on neutral faces. A
+    grey face so stays grey, the teeth of a face in the shade are not white, and a dark face's open mouth is not cut off
+    at black.
 
     Args:
         channels: of the features.
@@ -226,12 +228,16 @@ class Retouch(nn.Module):
 
     Shape:
         - source: (N, 3, S, S), or the same faces in finer detail, which they keep: (N, 3, T, T), T >= S.
-        - features: (N, channels, S / 2, S / 2).
+        - features: (N, channels, S, S).
         - coarse: (N, coarse_channels, s, s), where motion is decided: a face moves in patches, single pixels must not.
     """
 
     max_flow: ClassVar[float] = 0.25
     """Farthest that a pixel is moved, the picture being 2 wide."""
+    max_shade: ClassVar[float] = 6.0
+    """How many times as dark or as light as its neighbourhood paint can be: depths of open mouths are a sixth to a
+    sixteenth as light as cheeks in photographs, the middle of what is seen in them half as light (a throwaway script).
+    """
     max_logit: ClassVar[float] = 6.0
     """Of the mask: sure enough to show nothing of what is under the paint, and not so sure that outlines get steps."""
 
@@ -252,19 +258,22 @@ class Retouch(nn.Module):
         flow = splined(flow - flow.mean((2, 3), keepdim=True), side)
         # A little motion is everywhere in a face, and bilinear weights would blur it all.
         moved = warp(source, flow, "bicubic")
-        light, colour = self.paint(features).float().chunk(2, 1)
-        # Means over a neighbourhood have no detail to lose, and of a large face they would take most of the time.
-        low = scaled(moved, 2 * features.shape[-1])
-        brightness = low.mean(1, keepdim=True)
-        # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as
-        # bright as the light that falls on the face lets them be.
-        own = low.shape[-1]
+        shade, colour = self.paint(features).float().chunk(2, 1)
         # Enlarged as shares, a mouth would have a blurred rim in finer faces.
         logits = self.max_logit * torch.tanh((self.mask(features).float() - 2) / self.max_logit)
         mask = torch.sigmoid(splined(logits, side))
+        # Means over a neighbourhood have no detail to lose, and of a large face they would take most of the time. Here
+        # black is 0: light falls on a face by multiplication.
+        low = (scaled(moved, features.shape[-1]) + 1) / 2
+        brightness = low.mean(1, keepdim=True)
+        # Of the neighbourhood: lips that close over teeth take the colour of lips, not of teeth, and teeth are as
+        # bright as the light that falls on the face lets them be.
+        own = features.shape[-1]
         hue = mean_around(low - brightness, 2 * (own // 16) + 1)
-        light = mean_around(brightness, 2 * (own // 8) + 1) + enlarged(smoothed(torch.tanh(light)), own)
-        paint = enlarged(light + enlarged(smoothed(2 * torch.sigmoid(colour)), own) * hue, side)
+        light = mean_around(brightness, 2 * (own // 8) + 1)
+        lit = light + smoothed(2 * torch.sigmoid(colour)) * hue
+        shade = torch.exp(math.log(self.max_shade) * smoothed(torch.tanh(shade)))
+        paint = enlarged(2 * shade * lit - 1, side)
         return Retouched((1 - mask) * moved + mask * paint, flow, mask)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from augment.code_networks import FaceEncoder
 from augment.devices import one_thread
+from augment.mirroring import Channels, mirror, still, twins
 from augment.ranks import mean_over_ranks
 
 
@@ -43,6 +44,14 @@ class IdentityNetwork(nn.Module):
         self.code = None if code is None else nn.Linear(length, code)
         self.people = nn.Linear(code or length, people)
 
+    def mirror(self) -> None:
+        """Bring the weights of residual networks to the nearest that answer mirror images alike."""
+        assert isinstance(self.features, FaceEncoder)
+        assert self.code is not None
+        code = twins(self, self.code.out_features)
+        mirror(self.code, self.features.mirror(), code)
+        mirror(self.people, code, still(self, self.people.out_features))
+
     def forward(self, faces: Tensor) -> Person:
         """Recognise faces."""
         maps: list[Tensor] = []
@@ -71,6 +80,14 @@ class AttributeEncoder(nn.Module):
         self.features = features
         self.code = nn.Linear(length, 2 * latent)
         self.expression = nn.Linear(latent, classes) if classes else None
+
+    def mirror(self) -> None:
+        """Bring the weights of residual networks to the nearest that answer mirror images alike."""
+        assert isinstance(self.features, FaceEncoder)
+        code = twins(self, self.code.out_features // 2)
+        mirror(self.code, self.features.mirror(), code.and_then(code))
+        if self.expression is not None:
+            mirror(self.expression, code, still(self, self.expression.out_features))
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Encode faces."""
@@ -124,6 +141,12 @@ class ExpressionCodes(nn.Module):
         moved = torch.where(self.known[:, None], torch.lerp(now, self.means, self.decay), now)
         self.means.copy_(torch.where(share[:, None] > 0, moved, self.means))
         self.known |= share > 0
+        self._along = None
+
+    @torch.no_grad()
+    def mirror(self, code: Channels) -> None:
+        """Bring the means to where an expression in the mirror is the same expression, as codes are in the mirror."""
+        self.means.lerp_(self.means[:, code.places], 0.5)
         self._along = None
 
     @torch.no_grad()

@@ -5,22 +5,28 @@ judge trained on the others' real faces says whether each shows what was asked; 
 expression in its features says how varied they are, beside the same of real training faces. A copied face is nearer to
 some training face than new people's real faces are: beside the distance from each sample to the nearest training face
 stands that from each held-out face, in fine detail, where 1 is as far as a picture gets from itself when saved again.
-Writes a sheet and the numbers as JSON.
+Of a system that copies nothing, one sample in as many as there are held-out faces, and one more, is nearer than all of
+these by chance; and in half of all pairs of a sample and a held-out face the sample is the nearer one. Writes a sheet
+and the numbers as JSON.
 
     python -m benchmarks.diversity --data aligned/ --out runs/diversity --hold-out 12 --steps 3000
+    python -m benchmarks.diversity --data aligned/ --out runs/diversity --weights runs/compare/systems/cvae-gan
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from scipy.stats import mannwhitneyu
 from torch import Tensor
 
+from augment.checkpoints import load_translator, read_config, trained_people
 from augment.folders import FaceTable, load_faces, read_faces
 from augment.pictures import contact_sheet, encode_png, write_bytes, write_text
 from augment.samples import load_floats, to_pictures
@@ -41,6 +47,8 @@ class Options(HeldOutOptions):
     """Which system; one that makes faces from noise."""
     steps: int = 3000
     """The system's training steps."""
+    weights: Path | None = None
+    """A trained system; held out are the people whom it did not see. By default one is trained here."""
     samples: int = 200
     """Faces of each expression."""
 
@@ -64,6 +72,11 @@ def copies(made: list[np.ndarray], training: list[np.ndarray]) -> np.ndarray:
     """Distance of pictures to the most similar training picture, (N,), in units of a copy's."""
     found, _ = nearest(details(made), details(training), lambda rows: np.zeros((len(rows), len(training)), bool))
     return found / copy_distance(training)
+
+
+def nearer(distances: np.ndarray, others: np.ndarray) -> float:
+    """Share of pairs, of some distances (N,) and of others (M,), of which the first is smaller; ties are half."""
+    return float(mannwhitneyu(others, distances).statistic / (len(distances) * len(others)))
 
 
 def measure(faces: FaceTable, translator: Translator, judge: Classifier, options: Options) -> dict[str, Any]:
@@ -92,6 +105,8 @@ def measure(faces: FaceTable, translator: Translator, judge: Classifier, options
                 "median_to_training": float(np.median(far)),
                 "median_to_training_of_held_out": float(np.median(strangers)),
                 "nearer_than_any_held_out": float((far < strangers.min()).mean()),
+                "nearer_than_any_held_out_by_chance": 1 / (len(strangers) + 1),
+                "nearer_than_a_held_out": nearer(far, strangers),
             }
         )
         sheet.append(to_pictures(made[:14]))
@@ -99,13 +114,28 @@ def measure(faces: FaceTable, translator: Translator, judge: Classifier, options
     return {"rows": rows}
 
 
+def parted(faces: FaceTable, seen: set[str]) -> FaceTable:
+    """The real faces of known people, those of people who were seen in the split `train` and all others in `test`."""
+    faces = faces.select((faces.table.subject.notna() & ~faces.table.is_synthetic).to_numpy())
+    known = faces.table.subject.isin(seen)
+    if known.all() or not known.any():
+        how_many = "all" if known.any() else "none"
+        raise EmoaugError(f"{faces.root}: the system saw {how_many} of its people; some must be new, and some not")
+    return replace(faces, table=faces.table.assign(split=known.map({True: "train", False: "test"})))
+
+
 def main(options: Options) -> None:
     """Train, measure, print."""
-    abilities = get_system(options.system).info.abilities
+    system = options.system if options.weights is None else read_config(options.weights)["system"]
+    abilities = get_system(system).info.abilities
     if "sample" not in abilities:
-        raise EmoaugError(f"{options.system} makes no faces from noise; it can {', '.join(abilities)}")
-    faces = hold_out(read_faces(options.data), options.hold_out, options.seed)
-    translator = trained(faces, options)
+        raise EmoaugError(f"{system} makes no faces from noise; it can {', '.join(abilities)}")
+    if options.weights is None:
+        faces = hold_out(read_faces(options.data), options.hold_out, options.seed)
+        translator = trained(faces, options)
+    else:
+        faces = parted(read_faces(options.data), trained_people(read_config(options.weights)))
+        translator = load_translator(options.weights)
     rest = faces.select((faces.table.split == "train").to_numpy())
     settings = ClassifierSettings(steps=options.judge_steps, recipe=JUDGE_RECIPE)
     known = load_faces(rest, translator.size)

@@ -16,8 +16,8 @@ learns to keep a face and an own expression is no difference; between the two, c
 `compact` changes what small data needs. The second half of the decoder says how to move and repaint the source's
 pixels: one that makes the whole face needs thousands of steps before it keeps a person, and one that adds to the face
 leaves the old mouth under the new. The critic judges patches, is conditional, regularised and augmented, and so can
-weigh more; the distance to the partner forgives that pictures taken apart do not fit to the pixel; and the second half
-of the decoder has a residual block.
+weigh more; the distance to the partner forgives that pictures taken apart do not fit to the pixel; the second half of
+the decoder has a residual block; and mirror images are answered alike.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augment import losses
+from augment.mirroring import mirror, mirror_layers, mirror_retouch, regain, still, twins
 from augment.networks import (
     Opinion,
     PatchCritic,
@@ -62,7 +63,10 @@ class CDAAESettings:
     widest: int = 128
     """Most channels of encoder and decoder."""
     kernel: int = 5
-    """Side of the encoder's convolutions, pixels, odd."""
+    """Side of the convolutions, pixels, odd; those of the encoder have one less where mirrored."""
+    mirrored: bool = False
+    """Whether all but the critic answers mirror images alike, by its weights. Else mouths are painted askew, the same
+    way on everyone."""
     upsampling: Literal["shuffle", "transposed"] = "shuffle"
     """How the decoder doubles the side: a 3×3 convolution and a pixel shuffle, or a transposed convolution of the
     encoder's kernel."""
@@ -118,6 +122,8 @@ class CDAAESettings:
             raise EmoaugError(f"level is {self.level}; it is from 1 to depth, which is {self.depth}")
         if self.kernel < 3 or self.kernel % 2 == 0:
             raise EmoaugError(f"kernel is {self.kernel}; it is odd, 3 or more")
+        if self.mirrored and self.upsampling == "transposed":
+            raise EmoaugError("mirrored is for upsampling shuffle; with transposed, set mirrored=false")
         check_least(self, 1, "width", "widest", "code", "critic_width", "penalty_every", "pair_blur")
 
     def channels(self, halvings: int) -> int:
@@ -139,14 +145,22 @@ class Encoder(nn.Module):
     def __init__(self, settings: CDAAESettings) -> None:
         super().__init__()
         s = settings
+        # An odd side with stride 2 would look further to one side than to the other.
+        side = s.kernel - s.mirrored
 
         def halving(number: int) -> list[nn.Module]:
             channels = 3 if number == 1 else s.channels(number - 1)
-            return [plain(nn.Conv2d(channels, s.channels(number), s.kernel, 2, s.kernel // 2)), nn.ReLU()]
+            return [plain(nn.Conv2d(channels, s.channels(number), side, 2, (side - 1) // 2)), nn.ReLU()]
 
         self.low = nn.Sequential(*(layer for i in range(1, s.level + 1) for layer in halving(i)))
         self.high = nn.Sequential(*(layer for i in range(s.level + 1, s.depth + 1) for layer in halving(i)))
-        self.code = nn.Linear(s.channels(s.depth) * (s.size // 2**s.depth) ** 2, s.code)
+        self.side = s.size // 2**s.depth
+        self.code = nn.Linear(s.channels(s.depth) * self.side**2, s.code)
+
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        given = mirror_layers([self.low, self.high], still(self, 3))
+        mirror(self.code, given.flattened(self.side), twins(self, self.code.out_features))
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Encode faces."""
@@ -165,7 +179,8 @@ class DifferenceDecoder(nn.Module):
         s = settings
         self.repeats = max(1, s.code // classes)
         self.side, self.channels = s.size // 2**s.depth, s.channels(s.depth)
-        self.first = plain(nn.Linear(s.code + self.repeats * classes, self.channels * self.side**2))
+        self.code, self.first = s.code, nn.Linear(s.code + self.repeats * classes, self.channels * self.side**2)
+        plain(self.first)
         layers: list[nn.Module] = []
         for number in range(s.depth, s.level, -1):
             layers += doubling(s, s.channels(number), s.channels(number - 1))
@@ -174,6 +189,12 @@ class DifferenceDecoder(nn.Module):
         # The start is near to no difference.
         plain(last, share=0.3)
         self.layers = nn.Sequential(nn.ReLU(), *layers, last)
+
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        given = twins(self, self.code).and_then(still(self, self.first.in_features - self.code))
+        mirror(self.first, given, twins(self, self.channels).flattened(self.side))
+        mirror_layers(self.layers, twins(self, self.channels))
 
     def forward(self, code: Tensor, condition: Tensor) -> Tensor:
         """Generate differences."""
@@ -189,27 +210,34 @@ class PictureDecoder(nn.Module):
         super().__init__()
         s = settings
         self.composed = s.output == "composed"
-        channels = s.channels(s.level)
+        self.channels = channels = s.channels(s.level)
         layers: list[nn.Module] = [PlainResidualBlock(channels) for _ in range(s.refining_blocks)]
-        # Retouching is decided at half the side.
-        for number in range(s.level, int(self.composed), -1):
+        for number in range(s.level, 0, -1):
             out = s.channels(number - 1) if number > 1 else max(1, s.width // 2)
             layers += doubling(s, channels, out)
             channels = out
         layers += [plain(nn.Conv2d(channels, channels, s.kernel, padding=s.kernel // 2)), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.face: nn.Module
+        self.face: Retouch | nn.Conv2d
         if self.composed:
             self.face = Retouch(channels, channels, s.kernel)
         else:
             self.face = nn.Conv2d(channels, 3, s.kernel, padding=s.kernel // 2)
 
+    def mirror(self) -> None:
+        """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
+        given = mirror_layers(self.layers, twins(self, self.channels))
+        if isinstance(self.face, Retouch):
+            mirror_retouch(self.face)
+        else:
+            mirror(self.face, given, still(self, 3))
+
     def forward(self, low: Tensor, source: Tensor) -> tuple[Tensor, Retouched | None]:
         """Make faces (N, 3, S, S), and say how `composed` ones came about."""
         x = self.layers(low)
-        if not self.composed:
+        if isinstance(self.face, nn.Conv2d):
             return torch.tanh(self.face(x).float()), None
-        retouched = self.face(source, x, F.avg_pool2d(x, 2))
+        retouched = self.face(source, x, F.avg_pool2d(x, 4))
         return retouched.faces, retouched
 
 
@@ -270,7 +298,7 @@ class CDAAE(Translator):
     )
     settings_class = CDAAESettings
     configurations: ClassVar[dict[str, Any]] = {
-        "compact": CDAAESettings(),
+        "compact": CDAAESettings(mirrored=True),
         "paper": CDAAESettings(
             size=32,
             depth=3,
@@ -296,14 +324,19 @@ class CDAAE(Translator):
     }
     partners = "same subject"
     learns_intensities = True
+    initial_alike = ("mirrored",)
     settings: CDAAESettings
 
     def __init__(self, condition_names: tuple[str, ...], settings: CDAAESettings | None = None) -> None:
-        super().__init__(condition_names, settings or CDAAESettings())
+        super().__init__(condition_names, settings or self.configurations["compact"])
         s, classes = self.settings, len(self.condition_names)
         self.encoder = Encoder(s)
         self.difference = DifferenceDecoder(s, classes)
         self.picture = PictureDecoder(s)
+        self.after_step()
+        if s.mirrored:
+            for part in self.averaged_modules().values():
+                regain(part)
         self.code_critic = CodeCritic(s.code)
         self.critic: PatchCritic | WholeCritic
         if s.critic == "whole":
@@ -319,6 +352,13 @@ class CDAAE(Translator):
                 fine=s.fine_weight > 0,
                 leak=0.2,
             )
+
+    def after_step(self) -> None:
+        """Bring the weights of what translates back to where they answer mirror images alike."""
+        if self.settings.mirrored:
+            self.encoder.mirror()
+            self.difference.mirror()
+            self.picture.mirror()
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """The encoder and both halves of the decoder."""

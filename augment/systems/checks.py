@@ -26,7 +26,8 @@ def check_code_networks(settings: Any) -> None:
     """EmoaugError unless networks between a face and its code fit its size, and one another.
 
     Args:
-        settings: those of a system that encodes faces: `networks`, `depth`, `size`, `matched_levels`, `mean_decay`.
+        settings: those of a system that encodes faces: `networks`, `mirrored`, `depth`, `size`, `matched_levels`,
+            `mean_decay`.
     """
     unit = 64 if settings.networks == "published" else 2**settings.depth
     if settings.depth < 2 or settings.size < unit or settings.size % unit:
@@ -34,6 +35,8 @@ def check_code_networks(settings: Any) -> None:
             f"size is {settings.size} and depth {settings.depth}; depth is 2 or more, and the size is a multiple of "
             f"{unit} for these {settings.networks} networks"
         )
+    if settings.networks == "published" and settings.mirrored:
+        raise EmoaugError("mirrored is for residual networks; with published, set mirrored=false")
     if settings.matched_levels > settings.depth:
         raise EmoaugError(
             f"matched_levels is {settings.matched_levels}; with depth {settings.depth} it is that at most"

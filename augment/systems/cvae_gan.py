@@ -21,7 +21,7 @@ source's pixels, as the code, the condition and the encoder's maps say, which te
 where the data have the person's own picture of the target, the translated face is compared to it, as strongly as the
 means of features ask: at a fortieth of that, seven expressions of people who showed them all were hardly learnt. A
 condition is scaled to a code's length, so that it is heard beside it: Adam needs thousands of steps for weights that
-make as much of a 1 as of 48 numbers.
+make as much of a 1 as of 48 numbers. Mirror images are answered alike.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from augment.code_networks import (
     PublishedDecoder,
     googlenet_features,
 )
+from augment.mirroring import mirror, regain, still, twins
 from augment.networks import Retouched, augment_for_critic
 from augment.ranks import drawn, mean_over_ranks
 from emoaug import EmoaugError, check_least
@@ -67,7 +68,10 @@ class CVAEGANSettings:
     noise: Literal["fitted", "standard"] = "fitted"
     """Codes of new faces: of the standard normal distribution, or of one fitted to the codes of training faces."""
     networks: Literal["residual", "published"] = "residual"
-    """`published` are the paper's; the next four settings are for `residual` ones."""
+    """`published` are the paper's; the next five settings are for `residual` ones."""
+    mirrored: bool = False
+    """Whether all but the critic answers mirror images alike, by its weights. Else mouths are painted askew, the same
+    way on everyone."""
     depth: int = 4
     """Halvings between the face and the code, and in critic and classifier."""
     width: int = 16
@@ -129,6 +133,13 @@ class CodeEncoder(nn.Module):
         else:
             self.features, length = googlenet_features()
         self.code = nn.Linear(length + classes, 2 * s.latent)
+
+    def mirror(self) -> None:
+        """Bring the weights of residual networks to the nearest that answer mirror images alike."""
+        assert isinstance(self.features, FaceEncoder)
+        code = twins(self, self.code.out_features // 2)
+        shown = still(self, self.code.in_features - self.features.length)
+        mirror(self.code, self.features.mirror().and_then(shown), code.and_then(code))
 
     def forward(self, faces: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Encode faces."""
@@ -261,7 +272,7 @@ class CVAEGAN(Translator):
     settings_class = CVAEGANSettings
     partners = "same subject if any"
     configurations: ClassVar[dict[str, Any]] = {
-        "compact": CVAEGANSettings(),
+        "compact": CVAEGANSettings(mirrored=True),
         "paper": CVAEGANSettings(
             size=128,
             latent=256,
@@ -280,10 +291,11 @@ class CVAEGAN(Translator):
             partner_weight=0,
         ),
     }
+    initial_alike = ("mirrored",)
     settings: CVAEGANSettings
 
     def __init__(self, condition_names: tuple[str, ...], settings: CVAEGANSettings | None = None) -> None:
-        super().__init__(condition_names, settings or CVAEGANSettings())
+        super().__init__(condition_names, settings or self.configurations["compact"])
         s, classes = self.settings, len(self.condition_names)
         self.encoder = CodeEncoder(s, classes)
         self.generator: nn.Module
@@ -300,9 +312,24 @@ class CVAEGAN(Translator):
         self.retoucher: FaceRetoucher | None = None
         if s.output == "composed":
             self.retoucher = FaceRetoucher(s.latent + classes, s.size, s.width, s.widest, s.depth)
+        self.after_step()
+        if s.mirrored and self.retoucher is not None:
+            regain(self.retoucher)
         self.codes = CodeDistribution(s.latent)
         self.critic_means = MovingMeans(1, self.critic.feature_length, s.mean_decay)
         self.class_means = MovingMeans(classes, self.classifier.feature_length, s.mean_decay)
+
+    def after_step(self) -> None:
+        """Bring the weights of what translates back to where they answer mirror images alike."""
+        if self.settings.mirrored:
+            code = twins(self, self.settings.latent).and_then(still(self, len(self.condition_names)))
+            self.encoder.mirror()
+            for part in (self.generator, self.retoucher):
+                if isinstance(part, FaceDecoder | FaceRetoucher):
+                    part.mirror(code)
+            # It says what a face shows that is to be translated.
+            assert isinstance(self.classifier, FaceJudge)
+            self.classifier.mirror()
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """Encoder, generator, the distribution of codes, and the classifier that tells what a face shows."""

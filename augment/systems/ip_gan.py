@@ -24,6 +24,7 @@ augmented faces. The distance in pixels, which a copy of the identity face satis
 to its weight. Where people have several pictures, most pairs are two of one person: there the attribute face is the
 very picture that is to come out, if light and pose are alike, and a distance to it that forgives small shifts counts
 besides. With a quarter of such pairs, mouths of seven expressions hardly moved in 1,000 steps, and eyes were streaked.
+Mirror images are answered alike.
 
 An expression is not an input of this system: generation shows it a labelled face, whose look `recombine` gives to
 another, which then has that label. `translate` keeps a face's own attribute code, but moves it, within the directions
@@ -50,6 +51,7 @@ from augment.code_networks import (
     PublishedDecoder,
     resnet34_features,
 )
+from augment.mirroring import regain, twins
 from augment.networks import Opinion, PatchCritic, Retouched, augment_for_critic
 from augment.ranks import drawn
 from augment.recombination_networks import AttributeEncoder, ExpressionCodes, IdentityNetwork, Person
@@ -83,7 +85,10 @@ class IPGANSettings:
     """What the generator gives: `decoded` is a face painted from the codes; `composed` is the identity face, retouched
     as the codes and the identity encoder's maps say, and asks for residual networks."""
     networks: Literal["residual", "published"] = "residual"
-    """`published` are near the paper's; the next five settings are for `residual` ones."""
+    """`published` are near the paper's; the next six settings are for `residual` ones."""
+    mirrored: bool = False
+    """Whether all but the critic answers mirror images alike, by its weights. Else mouths are painted askew, the same
+    way on everyone."""
     depth: int = 4
     """Halvings between a face and its codes, and in the critic."""
     width: int = 16
@@ -196,7 +201,7 @@ class IPGAN(Translator):
     partners = "anyone"
     takes_unlabelled = True
     configurations: ClassVar[dict[str, Any]] = {
-        "compact": IPGANSettings(),
+        "compact": IPGANSettings(mirrored=True),
         "paper": IPGANSettings(
             size=128,
             identity=512,
@@ -224,11 +229,12 @@ class IPGAN(Translator):
             penalty_weight=0,
         ),
     }
+    initial_alike = ("mirrored",)
     settings: IPGANSettings
     people: Tensor
 
     def __init__(self, condition_names: tuple[str, ...], settings: IPGANSettings | None = None) -> None:
-        super().__init__(condition_names, settings or IPGANSettings())
+        super().__init__(condition_names, settings or self.configurations["compact"])
         s = self.settings
         code = s.identity if s.networks == "residual" else None
         # The paper's I and C.
@@ -256,8 +262,22 @@ class IPGAN(Translator):
             self.critic = PublishedCritic(s.size)
         self.expressions = ExpressionCodes(len(self.condition_names), s.latent, s.mean_decay)
         self.own_share = s.own_share
+        self.after_step()
+        if s.mirrored and s.output == "composed":
+            regain(self.generator)
         # How many people the training data have; known once it is there.
         self.register_buffer("people", torch.tensor(s.most_people))
+
+    def after_step(self) -> None:
+        """Bring the weights of what translates back to where they answer mirror images alike."""
+        if self.settings.mirrored:
+            s = self.settings
+            assert isinstance(self.generator, FaceDecoder | FaceRetoucher)
+            self.identity.mirror()
+            self.attributes.mirror()
+            attributes = twins(self, s.latent)
+            self.generator.mirror(twins(self, s.identity).and_then(attributes))
+            self.expressions.mirror(attributes)
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """The two encoders, the generator, and the mean attribute code of each expression."""

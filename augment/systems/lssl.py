@@ -66,7 +66,7 @@ class LSSLSettings:
     about as much as the 128 features after their residual blocks do; at 1 it adds a six hundredth, and thousands of
     steps of Adam made its weights 7 times as large."""
     mirrored: bool = False
-    """Whether encoder and decoder answer mirror images alike, by their weights. Else they paint mouths askew, the same
+    """Whether all but the critic answers mirror images alike, by its weights. Else they paint mouths askew, the same
     way on everyone; held to it by a term of the objective, they changed less (a throwaway script)."""
     heat_channels: int = 1
     """Channels in which the heat map is given and asked for."""
@@ -203,7 +203,7 @@ class Decoder(nn.Module):
         self.channels, self.classes = channels, classes
         channels += classes
         stages: list[UpStage] = []
-        for level in range(settings.depth - self.composed):
+        for level in range(settings.depth):
             last = level == settings.depth - 1
             stages.append(UpStage(channels, settings.width if last else channels // 2))
             channels = stages[-1].out_channels
@@ -308,18 +308,19 @@ class LSSL(Translator):
             fine=s.fine_weight > 0,
             leak=s.critic_leak,
         )
-        self.after_step()
         self.attribute_loss = losses.attribute_loss(self.intensities)
         self.landmark_network = LandmarkNetwork()
+        self.after_step()
         self._teacher: tuple[LSSL, Tensor] | None = None
         """Whose weights training begins with, and which of the conditions here (K) are which there (L), (K, L); in a
         tuple, lest its networks count as parts of these."""
 
     def after_step(self) -> None:
-        """Bring the weights of encoder and decoder back to where they answer mirror images alike."""
+        """Bring the weights of what translates back to where they answer mirror images alike."""
         if self.settings.mirrored:
             self.encoder.mirror()
             self.decoder.mirror()
+            self.landmark_network.mirror()
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """Encoder, decoder and the network that draws the heat map."""

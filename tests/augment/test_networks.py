@@ -125,7 +125,7 @@ def test_shapes_of_blocks():
 def retouch() -> tuple[Retouch, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     torch.manual_seed(0)
     faces = torch.rand(2, 3, 32, 32) * 2 - 1
-    return Retouch(6, 4, 5), (faces, torch.randn(2, 6, 16, 16), torch.randn(2, 4, 8, 8))
+    return Retouch(6, 4, 5), (faces, torch.randn(2, 6, 32, 32), torch.randn(2, 4, 8, 8))
 
 
 def test_motion_never_shifts_the_whole_picture(monkeypatch):
@@ -151,8 +151,25 @@ def test_a_retouched_grey_face_stays_grey():
 def test_paint_follows_the_light_on_the_face():
     layer, (faces, features, coarse) = retouch()
     torch.nn.init.constant_(layer.mask.bias, 2.0)
-    dark, light = (layer(0.4 * faces + shift, features, coarse).faces for shift in (-0.3, 0.2))
-    torch.testing.assert_close(light - dark, torch.full_like(dark, 0.5), atol=1e-5, rtol=0)
+    light = layer(faces, features, coarse).faces + 1
+    # A fifth of the light, black being 0.
+    dark = layer((faces + 1) / 5 - 1, features, coarse).faces + 1
+    torch.testing.assert_close(dark, light / 5, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("asked", "times"), [(-50.0, 1 / 6), (0.0, 1.0), (50.0, 6.0)])
+def test_paint_is_as_many_times_as_light_as_its_neighbourhood_as_it_may_be(asked, times):
+    layer, (faces, features, coarse) = retouch()
+    torch.nn.init.constant_(layer.mask.bias, 50.0)
+    torch.nn.init.zeros_(layer.mask.weight)
+    torch.nn.init.zeros_(layer.paint.weight)
+    with torch.no_grad():
+        layer.paint.weight[0, 0, 2, 2] = asked
+    made = layer(torch.full_like(faces, -0.8), features.abs() + 1, coarse)
+    # 0.1 of white; the mask lets less than a hundredth of what is below through.
+    torch.testing.assert_close(
+        (made.faces[..., 4:-4, 4:-4] + 1) / 2, torch.full((2, 3, 24, 24), 0.1 * times), atol=2e-3, rtol=0
+    )
 
 
 def test_the_outline_of_what_is_painted_is_the_same_and_as_sharp_in_a_finer_face():
@@ -160,19 +177,19 @@ def test_the_outline_of_what_is_painted_is_the_same_and_as_sharp_in_a_finer_face
     torch.nn.init.zeros_(layer.mask.weight)
     with torch.no_grad():
         layer.mask.weight[:, 0, 2, 2] = 1.0
-    features[:, 0] = torch.where(torch.arange(16) < 7, -20.0, 20.0)
-    small, large = (layer(enlarged(faces, side), features, coarse).mask[0, 0] for side in (32, 256))
+    features[:, 0] = torch.where(torch.arange(32) < 14, -20.0, 20.0)
+    small, large = (layer(enlarged(faces, side), features, coarse).mask[0, 0] for side in (32, 512))
     # A small pixel's middle lies between two large ones.
-    torch.testing.assert_close((large[3::8, 3::8] + large[4::8, 4::8]) / 2, small, atol=0.01, rtol=0)
-    rim = ((large[128] > 0.1) & (large[128] < 0.9)).sum().item() / 16
-    shares = enlarged(torch.sigmoid(features[:1, :1]), 256)[0, 0, 128]
+    torch.testing.assert_close((large[7::16, 7::16] + large[8::16, 8::16]) / 2, small, atol=0.01, rtol=0)
+    rim = ((large[256] > 0.1) & (large[256] < 0.9)).sum().item() / 16
+    shares = enlarged(torch.sigmoid(features[:1, :1]), 512)[0, 0, 256]
     assert 0 < rim < 0.6 * ((shares > 0.1) & (shares < 0.9)).sum().item() / 16
 
 
 def test_paint_never_alternates_pixel_by_pixel():
     layer, (faces, _, coarse) = retouch()
     torch.nn.init.constant_(layer.mask.bias, 50.0)
-    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
     chequers = (5.0 * (-1.0) ** (rows + columns)).expand(2, 6, -1, -1)
     with torch.no_grad():
         layer.paint.weight[0] = torch.zeros_like(layer.paint.weight[0])

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.diversity import copies, drawn, spread
+from benchmarks.diversity import copies, drawn, nearer, parted, spread
+from emoaug import EmoaugError
 from tests.augment.systems.test_registry import build, smallest
+from tests.drawn_dataset import draw_dataset
 
 
 def pictures(count: int, seed: int) -> list[np.ndarray]:
@@ -26,6 +28,24 @@ def test_spread_is_the_mean_distance_of_two():
     assert spread(torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])) == pytest.approx(10 / 3)
     assert spread(torch.zeros(4, 2)) == 0
     assert np.isnan(spread(torch.zeros(1, 2)))
+
+
+def test_people_whom_the_system_did_not_see_are_held_out(tmp_path):
+    faces = draw_dataset(tmp_path / "faces", subjects=3)
+    people = sorted(faces.table.subject.unique())
+    table = parted(faces, set(people[:2])).table
+    assert {who: set(rows.split) for who, rows in table.groupby("subject")} == dict(
+        zip(people, ({"train"}, {"train"}, {"test"}), strict=True)
+    )
+    for seen, which in ((set(people), "all"), (set(), "none")):
+        with pytest.raises(EmoaugError, match=f"saw {which} of its people"):
+            parted(faces, seen)
+
+
+def test_distances_are_compared_pair_by_pair():
+    distances, others = np.array([1.0, 2.0, 5.0]), np.array([2.0, 3.0])
+    pairs = [(a < b) + 0.5 * (a == b) for a in distances for b in others]
+    assert nearer(distances, others) == pytest.approx(np.mean(pairs))
 
 
 def test_as_many_faces_are_drawn_as_asked_for_and_the_same_again():

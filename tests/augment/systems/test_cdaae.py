@@ -20,7 +20,8 @@ def small(**changed: object) -> CDAAE:
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
 @pytest.mark.parametrize("upsampling", ["shuffle", "transposed"])
 def test_the_difference_has_the_shape_of_the_features_of_its_level(level, upsampling):
-    translator, batch = small(level=level, upsampling=upsampling), make_batch()
+    mirrored = upsampling == "shuffle"
+    translator, batch = small(level=level, upsampling=upsampling, mirrored=mirrored), make_batch()
     low, code = translator.encoder(batch.faces)
     difference = translator.difference(code, batch.targets)
     assert low.shape == difference.shape == (4, (32, 64, 128, 128)[level - 1], 32 >> level, 32 >> level)
@@ -47,7 +48,7 @@ def test_layers_begin_at_the_scale_of_their_input():
     # Without norms, a scale that dwindles or grows with depth would be one that does not learn.
     faces = make_batch(n=6).faces
     for upsampling in ("shuffle", "transposed"):
-        translator = small(upsampling=upsampling)
+        translator = small(upsampling=upsampling, mirrored=upsampling == "shuffle")
         low, code = translator.encoder(faces)
         features = translator.encoder.high(low)
         assert 0.1 < features.std() / low.std() < 10

@@ -239,11 +239,15 @@ def test_training_lowers_what_the_generator_minimises():
     ("changes", "message"),
     [
         ({"size": 40}, "multiple of 16"),
-        ({"networks": "published", "size": 64}, "published networks have layers for decoded"),
+        ({"networks": "published", "mirrored": False}, "published networks have layers for decoded"),
         (
-            {"networks": "published", "output": "decoded", "conditional_critic": False, "attribute_weight": 0.0},
+            {
+                **{"networks": "published", "mirrored": False, "output": "decoded"},
+                **{"conditional_critic": False, "attribute_weight": 0.0},
+            },
             "published networks have 512",
         ),
+        ({"networks": "published"}, "mirrored is for residual networks"),
         ({"matched_levels": 5}, "matched_levels is 5"),
         ({"mean_decay": 1.0}, "mean_decay"),
         ({"most_people": 1}, "most_people is 1"),

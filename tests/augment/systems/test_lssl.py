@@ -84,36 +84,6 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms(output, monkeypatch):
     torch.testing.assert_close(loss, expected)
 
 
-@pytest.mark.parametrize("output", ["composed", "direct"])
-def test_encoder_and_decoder_answer_mirror_images_alike_and_are_brought_back_to_it_after_a_step(output):
-    batch = make_batch()
-    translator = build("lssl", settings=replace(LSSL.configurations["compact"], size=32, output=output))
-    heat = translator.heat_maps(batch)
-
-    def apart() -> float:
-        def translated(faces, heat):
-            return translator.decoder(translator.encoder(faces, heat), batch.targets, faces).faces
-
-        with torch.no_grad():
-            made, twin = translated(batch.faces, heat), translated(batch.faces.flip(-1), heat.flip(-1))
-            return float((made - twin.flip(-1)).abs().max() / (made - batch.faces).abs().max())
-
-    assert apart() < 1e-3
-    with torch.no_grad():
-        for parameter in (*translator.encoder.parameters(), *translator.decoder.parameters()):
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    assert apart() > 0.05
-    translator.after_step()
-    assert apart() < 1e-3
-
-
-def test_compact_is_mirrored_and_the_default_and_what_says_nothing_of_it_is_not():
-    assert LSSL(("neutral", "happy")).settings == LSSL.configurations["compact"]
-    assert LSSL.configurations["compact"].mirrored
-    assert not LSSL.configurations["paper"].mirrored
-    assert not LSSLSettings().mirrored
-
-
 def test_pairs_that_differ_little_are_compared_face_and_heat_map_and_no_others():
     translator, batch = build("lssl"), make_batch()
     smooth = torch.linspace(-0.5, 0.5, 32).expand(4, 3, 32, 32)

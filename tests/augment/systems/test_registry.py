@@ -96,6 +96,7 @@ def train_a_little(translator, batch: Batch, steps: int = 8):
             optimizer.zero_grad()
             phase.loss(batch, Progress(step, 1000))[0].backward()
             optimizer.step()
+        translator.after_step()
     return translator
 
 
@@ -143,6 +144,37 @@ def test_larger_faces_keep_what_is_too_fine_for_the_networks(name):
     for ability in set(plain) - {"sample"}:
         kept = ((textured[ability] - plain[ability]) * fine).mean() / fine.square().mean()
         assert kept > 0.75, ability
+
+
+@pytest.mark.parametrize("output", ["compact", "paper"])
+def test_mirror_images_are_answered_alike_and_weights_are_brought_back_to_it_after_a_step(name, output):
+    settings = replace(smallest(name), output=SYSTEMS[name].configurations[output].output)
+    translator, batch = train_a_little(build(name, settings=settings), make_batch()).eval(), make_batch()
+
+    def apart() -> float:
+        twins = replace(batch, faces=batch.faces.flip(-1), partners=batch.partners.flip(-1))
+        made, other = abilities(translator, batch), abilities(translator, twins)
+        return max(
+            float((made[ability] - other[ability].flip(-1)).abs().max() / (made[ability] - batch.faces).abs().max())
+            for ability in set(made) - {"sample"}
+        )
+
+    assert apart() < 1e-3
+    with torch.no_grad():
+        for part in translator.averaged_modules().values():
+            for parameter in part.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    assert apart() > 0.02
+    translator.after_step()
+    assert apart() < 1e-3
+
+
+def test_compact_is_mirrored_and_the_default_and_what_says_nothing_of_it_is_not(name):
+    system = SYSTEMS[name]
+    assert system(("neutral", "happy")).settings == system.configurations["compact"]
+    assert system.configurations["compact"].mirrored
+    assert not system.configurations["paper"].mirrored
+    assert not system.settings_class().mirrored
 
 
 def test_faces_that_are_too_small_or_not_square_are_refused_and_larger_ones_where_faces_are_painted_anew(name):
