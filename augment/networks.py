@@ -216,10 +216,9 @@ class Retouch(nn.Module):
     Motion is decided at less than the side and enlarged. Paint is smoothed: what could change single pixels would be
     noise in a critic's blind spots; decided at half the side besides, teeth and lips were one band, and wide mouths
     ended in dark blots. Fine detail is the source's own. Motion and the mask's outlines are curves, smooth and as sharp
-    in finer faces as in small ones. Paint is darker or lighter than its neighbourhood by a factor and has its hue,
-    stronger or paler: expressions cast shadows and bare teeth, and free colours ended as red lips on neutral faces. A
-    grey face so stays grey, the teeth of a face in the shade are not white, and a dark face's open mouth is not cut off
-    at black.
+    in finer faces as in small ones. Paint is darker or lighter than its neighbourhood by a factor and has its hue, or a
+    paler one: expressions cast shadows and bare teeth, and free colours ended as red lips on neutral faces. A grey face
+    so stays grey, the teeth of a face in the shade are not white, and a dark face's open mouth is not cut off at black.
 
     Args:
         channels: of the features.
@@ -271,9 +270,11 @@ class Retouch(nn.Module):
         own = features.shape[-1]
         hue = mean_around(low - brightness, 2 * (own // 16) + 1)
         light = mean_around(brightness, 2 * (own // 8) + 1)
-        lit = light + smoothed(2 * torch.sigmoid(colour)) * hue
         shade = torch.exp(math.log(self.max_shade) * smoothed(torch.tanh(shade)))
-        paint = enlarged(2 * shade * lit - 1, side)
+        # The start is near to the neighbourhood's hue; twice as much of it made lips orange. Teeth are lighter than it,
+        # not more colourful.
+        hue = smoothed(torch.sigmoid(2 * colour + 2)) * shade.clamp(max=1) * hue
+        paint = enlarged(2 * (shade * light + hue) - 1, side)
         return Retouched((1 - mask) * moved + mask * paint, flow, mask)
 
 

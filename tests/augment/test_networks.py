@@ -172,6 +172,22 @@ def test_paint_is_as_many_times_as_light_as_its_neighbourhood_as_it_may_be(asked
     )
 
 
+def test_paint_is_no_more_colourful_than_what_is_around_it():
+    layer, (_, features, coarse) = retouch()
+    torch.nn.init.constant_(layer.mask.bias, 50.0)
+    torch.nn.init.zeros_(layer.mask.weight)
+    torch.nn.init.normal_(layer.paint.weight, std=2.0)
+    skin = torch.tensor([0.4, 0.0, -0.3]).view(1, 3, 1, 1).expand(2, -1, 32, 32)
+    made = layer(skin, features, coarse).faces
+    colour, own = made - made.mean(1, keepdim=True), skin - skin.mean(1, keepdim=True)
+    share = (colour * own).sum(1) / own.square().sum(1)
+    assert share.min() > -1e-4
+    assert share.max() < 1 + 1e-4
+    assert share.max() - share.min() > 0.5
+    # The same hue, stronger or paler.
+    torch.testing.assert_close(colour, share[:, None] * own, atol=1e-4, rtol=0)
+
+
 def test_the_outline_of_what_is_painted_is_the_same_and_as_sharp_in_a_finer_face():
     layer, (faces, features, coarse) = retouch()
     torch.nn.init.zeros_(layer.mask.weight)
