@@ -202,14 +202,10 @@ class FaceRetoucher(nn.Module):
         # The start is near to what the encoder says of the source.
         self.last = nn.Sequential(nn.ReLU(), plain(nn.Conv2d(finest, finest, 3, padding=1), share=0.3))
         self.layers = nn.Sequential(
-            PlainResidualBlock(finest),
-            plain(nn.Conv2d(finest, finest, 5, padding=2)),
-            nn.ReLU(),
-            plain(nn.Conv2d(finest, 4 * width, 3, padding=1)),
-            nn.PixelShuffle(2),
-            nn.ReLU(),
+            PlainResidualBlock(finest), plain(nn.Conv2d(finest, finest, 5, padding=2)), nn.ReLU()
         )
-        self.retouch = Retouch(width, width, 5)
+        # At half the side: at the full one, mouths that close were speckled.
+        self.retouch = Retouch(finest, finest, 5)
 
     def mirror(self, code: Channels) -> None:
         """Bring the weights to the nearest that answer mirror images alike, as the code is in the mirror."""
@@ -227,7 +223,7 @@ class FaceRetoucher(nn.Module):
         for join, stage, level in zip(self.joins, self.stages, maps[:0:-1], strict=True):
             x = stage(x + join(level))
         x = self.layers(maps[0] + self.last(x))
-        return self.retouch(source, x, F.avg_pool2d(x, 4))
+        return self.retouch(source, x, F.avg_pool2d(x, 2))
 
 
 class PublishedDecoder(nn.Module):

@@ -214,11 +214,12 @@ class Retouch(nn.Module):
     """Changes a face by moving its pixels and painting over them where a mask says so.
 
     Motion is decided at less than the side and enlarged. Paint is smoothed: what could change single pixels would be
-    noise in a critic's blind spots; decided at half the side besides, teeth and lips were one band, and wide mouths
-    ended in dark blots. Fine detail is the source's own. Motion and the mask's outlines are curves, smooth and as sharp
-    in finer faces as in small ones. Paint is darker or lighter than its neighbourhood by a factor and has its hue, or a
-    paler one: expressions cast shadows and bare teeth, and free colours ended as red lips on neutral faces. A grey face
-    so stays grey, the teeth of a face in the shade are not white, and a dark face's open mouth is not cut off at black.
+    noise in a critic's blind spots; where networks decide on it at half the side besides, teeth and lips are one band
+    and wide mouths end in dark blots. Fine detail is the source's own. Motion and the mask's outlines are curves, and
+    as sharp in finer faces as in small ones. Paint is darker or lighter than its neighbourhood by a factor and has
+    its hue, or a paler one: expressions cast shadows and bare teeth, and free colours ended as red lips on neutral
+    faces. A grey face so stays grey, the teeth of a face in the shade are not white, and a dark face's open mouth is
+    not cut off at black.
 
     Args:
         channels: of the features.
@@ -227,7 +228,7 @@ class Retouch(nn.Module):
 
     Shape:
         - source: (N, 3, S, S), or the same faces in finer detail, which they keep: (N, 3, T, T), T >= S.
-        - features: (N, channels, S, S).
+        - features: (N, channels, t, t), t being S or less: where mask and paint are decided.
         - coarse: (N, coarse_channels, s, s), where motion is decided: a face moves in patches, single pixels must not.
     """
 
