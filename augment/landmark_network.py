@@ -42,9 +42,9 @@ class LandmarkNetwork(nn.Module):
 
     def mirror(self) -> None:
         """Bring the weights to the nearest that answer mirror images alike; see `augment.mirroring`."""
-        given = mirror_layers(self.fine, still(self.heat, 3).unshuffled())
+        given = mirror_layers(self.fine, still(self.heat, 3).flattened(2))
         mirror_layers([*self.coarse, self.up], given)
-        mirror(self.heat, given, still(self.heat, 1).unshuffled())
+        mirror(self.heat, given, still(self.heat, 1).flattened(2))
         mirror(self.parts, given, still(self.parts, self.parts.out_channels))
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,12 +29,9 @@ class Channels(NamedTuple):
         """These channels, and others behind them."""
         return Channels(torch.cat([self.places, other.places + len(self.places)]))
 
-    def unshuffled(self) -> Channels:
-        """The channels that a pixel shuffle by two makes these of: of each four pixels, whose columns change places."""
-        return self.flattened(2)
-
     def flattened(self, side: int) -> Channels:
-        """The features that maps of these, of a side, are flattened to, or come of."""
+        """The features that maps of these, of a side, are flattened to, or come of; for a side of 2 also the channels
+        that a pixel shuffle by two makes these of: of each four pixels, columns change places."""
         pixels = torch.arange(side**2, device=self.places.device).view(side, side).flip(1).flatten()
         return Channels((side**2 * self.places[:, None] + pixels).flatten())
 
@@ -102,7 +99,7 @@ def mirror_layers(layers: Iterable[nn.Module], given: Channels) -> Channels:
     for layer, after in pairwise([*layers, nn.Identity()]):
         if isinstance(layer, nn.Conv2d) and isinstance(after, nn.PixelShuffle):
             made = twins(layer, layer.out_channels // 4)
-            mirror(layer, given, made.unshuffled())
+            mirror(layer, given, made.flattened(2))
             given = made
         elif isinstance(layer, nn.Conv2d):
             made = twins(layer, layer.out_channels)
