@@ -43,8 +43,6 @@ from pipelines.synthetic import SyntheticSet, make_synthetic, read_synthetic, tr
 from pipelines.trials import DEFAULT_ARMS, GainSettings, Trial
 
 KIND = "gain trials"
-_YOUNGER = ("rendered_beside", "simulated_like", "simulated_typical", "synthetic_targets")
-"""Settings of which nothing is written where they say nothing, for runs from before there were such things to go on."""
 
 
 def possible_arms(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> tuple[list[str], list[str]]:
@@ -138,15 +136,7 @@ def run_gain(
     job = Job(loaded, out, settings)
     if (settings.simulated_like or settings.rendered_beside) and loaded.blendshapes is None:
         raise EmoaugError("--simulated-like and --rendered-beside look at what emoaug align measures; align the faces")
-    identity = {
-        "settings": _identity(settings),
-        "vocabulary": list(loaded.faces.vocabulary),
-        "faces": loaded.sha256(),
-    }
-    if any(PRETRAINED in get_arm(name).sources for name in settings.arms):
-        identity |= {"weights": read_config(settings.weights)["weights_sha256"]}
-    if settings.initial is not None:
-        identity |= {"initial": _checked_initial(settings, loaded)["weights_sha256"]}
+    identity = _identity(settings, loaded)
     before = read_run(out, KIND)
     # A run that failed before it had made anything keeps nobody from mending the command.
     parts = [out / name for name in ("rendered", "systems", "synthetic", "trials")]
@@ -169,36 +159,28 @@ def run_gain(
     ]
     with locked(out) as hold:
         remove_temporary_files(out)
-        run = {
-            "finished": False,
-            "identity": identity,
-            "vocabulary": list(loaded.faces.vocabulary),
-            "caveats": caveats,
-            "notes": notes,
-            "units": _units(loaded),
-            "folds": [
-                {"number": f.number, "seed": s, "train": len(f.train), "test": len(f.test)}
-                | {"sha256": loaded.fold_sha256(f)}
-                for s, f in folds
-            ],
-            "versions": {"emoaug": __version__, "torch": torch.__version__},
-        }
+        run = _run_entries(identity, loaded, folds) | {"caveats": caveats, "notes": notes}
         waiting = [trial for trial in trials if not job.result(trial).exists()]
         if waiting or not before or not before.get("finished"):
             write_run(out, KIND, run)
             write_text(out / "audit.json", json.dumps(audit(loaded.faces).to_json(), indent=1) + "\n", parents=False)
-            # Arms of the same fold, seed and labels share their synthetic faces: these are made first, each set once.
-            sets = {s.name: s for trial in waiting for part in job.sets(trial) for s in part}
-            todo = [s for s in sets.values() if not s.done(out)]
-            # A system that learns from measures needs no labels, so seeds and numbers of labels share it.
-            systems = {s.system(out): s for s in todo if s.source.endswith(MEASURED)}
-            _run_all("systems", _train_measured, list(systems.values()), len(systems), job, hold, engine)
-            _run_all("synthetic faces", _make_set, todo, len(sets), job, hold, engine)
-            _run_all("gain trials", _run_trial, waiting, len(trials), job, hold, engine)
-            hold.check([f"trials/{job.result(trial).name}" for trial in waiting])
+            _work(waiting, len(trials), job, hold, engine)
             write_run(out, KIND, run | {"finished": True, "notes": [*notes, *found_in(trials, job)]})
         rows = [read_json(job.result(trial)) for trial in trials]
     return trial_table(rows, loaded.faces.vocabulary)
+
+
+def _work(waiting: list[Trial], trials: int, job: Job, hold: Hold, engine: Engine | None) -> None:
+    """Run the trials that wait, of so many in all, and before them what they need."""
+    # Arms of the same fold, seed and labels share their synthetic faces: these are made first, each set once.
+    sets = {s.name: s for trial in waiting for part in job.sets(trial) for s in part}
+    todo = [s for s in sets.values() if not s.done(job.out)]
+    # A system that learns from measures needs no labels, so seeds and numbers of labels share it.
+    systems = {s.system(job.out): s for s in todo if s.source.endswith(MEASURED)}
+    _run_all("systems", _train_measured, list(systems.values()), len(systems), job, hold, engine)
+    _run_all("synthetic faces", _make_set, todo, len(sets), job, hold, engine)
+    _run_all("gain trials", _run_trial, waiting, trials, job, hold, engine)
+    hold.check([f"trials/{job.result(trial).name}" for trial in waiting])
 
 
 def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.DataFrame:
@@ -224,11 +206,36 @@ def trial_table(rows: list[dict[str, Any]], vocabulary: tuple[str, ...]) -> pd.D
     return pd.DataFrame(flat)
 
 
-def _identity(settings: GainSettings) -> dict[str, Any]:
-    """The settings that decide the results."""
+def _identity(settings: GainSettings, data: GainData) -> dict[str, Any]:
+    """All that decides the results."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
     del values["workers"]
-    return {k: v for k, v in values.items() if v or k not in _YOUNGER}
+    identity = {
+        "settings": values,
+        "vocabulary": list(data.faces.vocabulary),
+        "faces": data.sha256(),
+    }
+    if any(PRETRAINED in get_arm(name).sources for name in settings.arms):
+        identity |= {"weights": read_config(settings.weights)["weights_sha256"]}
+    if settings.initial is not None:
+        identity |= {"initial": _checked_initial(settings, data)["weights_sha256"]}
+    return identity
+
+
+def _run_entries(identity: dict[str, Any], data: GainData, folds: Sequence[tuple[int, Fold]]) -> dict[str, Any]:
+    """What `run.json` says of a run that has begun; folds with their seeds."""
+    return {
+        "finished": False,
+        "identity": identity,
+        "vocabulary": list(data.faces.vocabulary),
+        "units": _units(data),
+        "folds": [
+            {"number": fold.number, "seed": seed, "train": len(fold.train), "test": len(fold.test)}
+            | {"sha256": data.fold_sha256(fold)}
+            for seed, fold in folds
+        ],
+        "versions": {"emoaug": __version__, "torch": torch.__version__},
+    }
 
 
 def _begun(settings: GainSettings, data: GainData, folds: Sequence[Fold]) -> tuple[GainSettings, list[str]]:
