@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from augment.expressions import CANONICAL, LABEL_ORDERS, known_as, label_order
+from augment.faces import read_measures
 from augment.folders import FaceTable, drop_unreadable, read_faces
 from emoaug import EmoaugError, words
+from pipelines.recipes import are_aligned
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ def open_dataset(path: Path, options: DatasetOptions, unlabelled: bool = False) 
         options.label_pattern,
     )
     return _told(faces, options.labels)
+
+
+def tell_frames(faces: FaceTable) -> None:
+    """Say where faces are not known to lie where systems look for them."""
+    measures = read_measures(faces.root, list(faces.table.file_name))
+    if measures is None:
+        print(
+            f"{faces.root}: no landmarks beside the pictures; if these are not aligned, emoaug align puts faces where "
+            "systems look for them"
+        )
+    elif not are_aligned(measures):
+        print(
+            f"{faces.root}: most faces do not lie where aligned ones do, and there systems look for eyes and mouths; "
+            "emoaug align puts them there"
+        )
 
 
 def open_test(

@@ -12,14 +12,13 @@ from augment.checkpoints import is_finished, load_translator, never_shown, read_
 from augment.engines import EngineSettings, open_engine
 from augment.exemplar_plans import ExemplarSettings, suitable_plan
 from augment.expressions import known_as
-from augment.faces import MEASURES_FILE
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
 from augment.plans import PlanSettings, distinct
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
 from emoaug import EmoaugError, words
-from pipelines.commands.datasets import DatasetOptions, open_dataset
+from pipelines.commands.datasets import DatasetOptions, open_dataset, tell_frames
 from pipelines.judges import JudgeSettings, score_and_filter
 
 
@@ -65,11 +64,7 @@ def run(options: Options) -> None:
     elif reason := config["extra"].get("doubt"):
         print(f"{options.weights}: its training ended in a doubt: {reason}; look at its samples before using it")
     faces = open_dataset(options.data, options.reading, unlabelled=True)
-    if not (faces.root / MEASURES_FILE).exists():
-        print(
-            f"{options.data}: no landmarks beside the pictures; if these are not aligned, emoaug align puts faces "
-            "where systems look for them"
-        )
+    tell_frames(faces)
     labelled = faces.table["label"].notna().to_numpy(dtype=bool)
     if not unlabelled and (options.exemplars.sources or ("labelled" if labelled.any() else "all")) == "labelled":
         if not labelled.any():

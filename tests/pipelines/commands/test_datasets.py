@@ -5,8 +5,8 @@ import pytest
 
 from augment.pictures import encode_png, write_bytes
 from emoaug import EmoaugError
-from pipelines.commands.datasets import DatasetOptions, open_dataset, open_test
-from tests.drawn_dataset import draw_dataset
+from pipelines.commands.datasets import DatasetOptions, open_dataset, open_test, tell_frames
+from tests.drawn_dataset import draw_dataset, put_features_in_place
 from tests.pipelines.command_line import mistake, run
 
 
@@ -60,3 +60,15 @@ def test_a_folder_to_test_on_is_read_in_the_words_of_what_is_trained_on(capsys, 
     assert open_test(None, (), None, mine) is None
     with pytest.raises(EmoaugError, match="there is none"):
         open_test(None, ("a=b",), None, mine)
+
+
+def test_faces_that_do_not_lie_where_systems_look_for_them_are_named(capsys, tmp_path):
+    faces = draw_dataset(tmp_path / "faces")
+    tell_frames(faces)
+    assert "most faces do not lie where aligned ones do" in capsys.readouterr().out
+    put_features_in_place(faces)
+    tell_frames(faces)
+    assert capsys.readouterr().out == ""
+    (tmp_path / "faces" / "faces.npz").unlink()
+    tell_frames(faces)
+    assert "no landmarks beside the pictures; if these are not aligned" in capsys.readouterr().out
