@@ -187,8 +187,7 @@ class _Work:
         """Raise EmoaugError if the dataset's pictures are not those that the copies were made from."""
         before = run.get("sources", {})
         for index, digest in self.sources():
-            # Folders from before sizes were looked at go on.
-            if before.get(index, digest if index == "sizes" else None) != digest:
+            if before.get(index) != digest:
                 which = "some file" if index == "sizes" else f"sample {index}"
                 raise EmoaugError(
                     f"{which} of the dataset is not the one that {self.folder} was made from; "

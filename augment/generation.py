@@ -138,11 +138,10 @@ def generate(
         "faces": _sha256(csv_pieces(faces.table[["file_name", "label", "subject", "split", "is_synthetic"]])),
         "system": translator.name,
         "weights": weights_sha256(translator),
-        # Not an entry of its own: folders from before there was a compiler go on.
-        "precision": f"{precision} compiled" if settings.compile else precision,
+        "precision": precision,
+        "compiled": settings.compile,
         "include_real": settings.include_real,
-        # Likewise.
-        **({} if size == translator.size else {"size": size}),
+        "size": size,
     }
     finished = _finished(out, identity, plan, faces)
     if finished is not None:
@@ -336,7 +335,6 @@ def _finished(out: Path, identity: dict[str, Any], plan: pd.DataFrame, faces: Fa
         told = "" if before == counts else f"Asked for were {_in_words(before)}, and now {_in_words(counts)}. "
     mend = f"{told}A plan follows from the faces, the targets, how many, how strong, and the seed. {BEGIN_ANEW}"
     found = finished_result(out, KIND, identity, summary, mend)
-    # Folders from before sources were looked at go on.
     before = {} if run is None else run.get("sources", {})
     now = _some_hashes(faces, plan) if before else {}
     changed = [name for name, digest in now.items() if before.get(name, digest) != digest]

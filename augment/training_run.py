@@ -118,8 +118,6 @@ def train(
         return translator, data
 
     identity = {"system": system, "system_settings": asdict(system_settings), **lesson.identity()}
-    if initial is None:
-        identity["system_settings"].pop("initial_weight", None)  # runs from before there was one go on
     extra = lesson.facts(faces.vocabulary)
     identity["initial_sha256"] = None
     if initial is not None:
@@ -155,13 +153,12 @@ class _Lesson:
 
     def identity(self) -> dict[str, Any]:
         """What makes a run of it this run."""
-        identity: dict[str, Any] = {"condition_names": list(self.names), "data_sha256": self.hashes[0]}
-        # No entries of every run: those from before there were such things go on.
-        if self.beside is not None:
-            identity["also_sha256"] = self.hashes[1]
-        if self.scale is not None:
-            identity["conditions"] = self.scale.to_json()
-        return identity
+        return {
+            "condition_names": list(self.names),
+            "data_sha256": self.hashes[0],
+            "also_sha256": None if self.beside is None else self.hashes[1],
+            "conditions": None if self.scale is None else self.scale.to_json(),
+        }
 
     def facts(self, vocabulary: tuple[str, ...]) -> dict[str, Any]:
         """What the checkpoint keeps of it; `vocabulary` is the dataset's."""

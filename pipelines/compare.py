@@ -186,10 +186,8 @@ def _identity(settings: CompareSettings) -> dict[str, Any]:
     """The settings that decide the figures of one system."""
     values = json.loads(json.dumps(asdict(settings), default=str))
     del values["systems"]
-    # No entries where they say nothing: comparisons from before there were such things go on.
-    initial, beside = values.pop("initial"), values.pop("rendered_beside")
-    values |= {"initial": read_config(initial)["weights_sha256"]} if initial else {}
-    values |= {"rendered_beside": beside} if beside else {}
+    if settings.initial:
+        values["initial"] = read_config(settings.initial)["weights_sha256"]
     for name in ("sample_every", "save_every", "device", "seed"):
         del values["training"][name]
     return values

@@ -93,10 +93,9 @@ def train_jury(real: FaceTable, pixels: np.ndarray, out: Path, settings: JudgeSe
         folds[fold.test] = fold.number
     digest = hashlib.sha256(pixels.tobytes() + labels.tobytes() + folds.tobytes()).hexdigest()
     side = min(settings.size, pixels.shape[-1])
-    chosen = {k: v for k, v in asdict(settings).items() if k not in ("device", "size")}
+    chosen = asdict(settings) | {"size": side}
+    del chosen["device"]
     if side < pixels.shape[-1]:
-        # No entry where it says nothing: judges from before there was a size go on.
-        chosen["size"] = side
         pixels = np.stack([fit(picture, side).transpose(2, 0, 1) for picture in pictures_of(pixels)])
     identity = {"faces": digest, "settings": chosen, "vocabulary": list(real.vocabulary)}
     before = read_run(out, KIND)

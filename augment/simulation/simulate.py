@@ -171,8 +171,7 @@ def _identity(
     for tensor in (model.vertices, model.triangles, model.identity, model.expression):
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     identity = {
-        # No entry where it says nothing, for folders from before there was such a thing.
-        **{name: value for name, value in asdict(scenes).items() if value or name != "typical"},
+        **asdict(scenes),
         "count": settings.count,
         "size": settings.size,
         "as_real": settings.as_real,

@@ -49,7 +49,7 @@ def test_a_simulated_folder_is_a_dataset_that_verifies(folder):
     assert (folder / "contact_sheet.png").is_file()
 
 
-def test_people_show_the_typical_way_where_asked_and_other_folders_do_not_know_of_it(folder, tmp_path):
+def test_people_show_the_typical_way_where_asked(tmp_path):
     settings = SimulateSettings(count=12, size=16, workers=1, device="cpu")
     apart = {}
     for typical in (0.0, 1.0):
@@ -60,8 +60,6 @@ def test_people_show_the_typical_way_where_asked_and_other_folders_do_not_know_o
         apart[typical] = (lips > 0.2).mean()
     assert apart[1.0] == 1
     assert apart[0.0] < 0.8
-    identities = [json.loads((path / "run.json").read_text())["identity"] for path in (folder, tmp_path / "1.0")]
-    assert [identity.get("typical") for identity in identities] == [None, 1.0]
 
 
 def test_verify_sees_a_simulated_face_that_was_changed(folder, tmp_path):
