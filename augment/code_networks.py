@@ -205,7 +205,7 @@ class FaceRetoucher(nn.Module):
             PlainResidualBlock(finest), plain(nn.Conv2d(finest, finest, 5, padding=2)), nn.ReLU()
         )
         # At half the side: at the full one, mouths that close were speckled.
-        self.retouch = Retouch(finest, finest, 5)
+        self.retouch = Retouch(finest, finest)
 
     def mirror(self, code: Channels) -> None:
         """Bring the weights to the nearest that answer mirror images alike, as the code is in the mirror."""

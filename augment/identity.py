@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augment.pictures import write_bytes
-from augment.variation import vary
+from augment.variation import Variation, vary
 from emoaug import EmoaugError
 
 SIDE = 24
@@ -119,8 +119,8 @@ def train_embedding(faces: Tensor | np.ndarray, subjects: Tensor | np.ndarray, s
     generator = torch.Generator().manual_seed(seed)
     rows = rows[torch.randperm(len(rows), generator=generator)[:MOST_PICTURES]]
     floats = F.interpolate(pictures[rows].float() / 127.5 - 1, size=(2 * SIDE, 2 * SIDE), mode="area")
-    no_points = torch.zeros(len(rows), 1, 2)
-    seen = torch.cat([evened(vary(floats, no_points, 1.0, generator)[0]) for _ in range(COPIES)]).double().numpy()
+    given = floats, torch.zeros(len(rows), 1, 2), Variation(framing=0.0), generator
+    seen = torch.cat([evened(vary(*given)[0]) for _ in range(COPIES)]).double().numpy()
     who = people[rows].repeat(COPIES).numpy()
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis

@@ -138,6 +138,7 @@ class Refiner(Translator):
         needs="simulated faces with labels, and real faces with or without, both with landmarks",
     )
     settings_class = RefinerSettings
+    any_frame = False
     configurations: ClassVar[dict[str, Any]] = {"compact": RefinerSettings()}
     settings: RefinerSettings
 

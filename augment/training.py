@@ -28,6 +28,7 @@ from augment.systems import Batch, Phase, Progress, Translator
 from augment.training_data import TrainingFaces
 from augment.training_log import doubt
 from augment.training_state import load_state, save_state, share_state, trim_log
+from augment.variation import Variation
 from augment.weight_average import WeightAverage
 from emoaug import EmoaugError, bar_hidden, check_least, check_seed
 
@@ -57,6 +58,9 @@ class TrainingSettings:
     cameras: float = 1.0
     """Strength, as a share of jitter, of what other cameras would do: some faces grey, some less sharp, darker, paler
     or harsher; 0 is none."""
+    framing: float = 1.0
+    """Strength, as a share of jitter, of other frames than aligned faces have: some faces larger, smaller, tilted,
+    to a side; 0 is none. Systems that look for each part of a face at its place see none."""
     sample_every: int = 1000
     """Steps between two sample sheets."""
     save_every: int = 500
@@ -69,8 +73,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_least(self, 1, "steps", "batch_size", "sample_every", "save_every")
         check_seed(self.seed)
-        if self.cameras < 0:
-            raise EmoaugError(f"cameras is {self.cameras}; it is 0 or more")
+        check_least(self, 0, "cameras", "framing")
         if not (
             self.learning_rate > 0 and 0 <= self.cooldown <= 1 and 0 <= self.average_decay < 1 and self.jitter >= 0
         ):
@@ -213,8 +216,9 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed_from(s.seed, "batch", self.step))
         decay = 1.0 if s.cooldown == 0 else min(1.0, (1 - progress.share) / s.cooldown)
         with sharing(self.share):
+            variation = Variation(s.jitter, s.cameras, s.framing if self.translator.any_frame else 0.0)
             wanted = self.translator.partners, self.translator.own_share
-            batch = self.data.batch(generator, s.batch_size, s.jitter, *wanted, s.cameras).to(self.device)
+            batch = self.data.batch(generator, s.batch_size, variation, *wanted).to(self.device)
             for phase in self.phases:
                 if self.step % phase.every == 0:
                     self._update(phase, batch, progress, decay)

@@ -21,7 +21,7 @@ from augment.pairs import Company, Pairs
 from augment.ranks import mine
 from augment.systems import Batch
 from augment.systems.base import Partners
-from augment.variation import vary
+from augment.variation import Variation, vary
 from emoaug import EmoaugError, few
 
 
@@ -94,10 +94,9 @@ class TrainingFaces:
         self,
         generator: torch.Generator,
         size: int,
-        jitter: float,
+        variation: Variation,
         partners: Partners = "none",
         own_share: float = 0.0,
-        cameras: float = 1.0,
     ) -> Batch:
         """Draw faces of all classes alike, each with a target that it does not show, and vary them.
 
@@ -116,10 +115,9 @@ class TrainingFaces:
         Args:
             generator: source of every draw.
             size: faces to draw; of several processes that share batches, all together, and each gets its own.
-            jitter: strength of the variation beside the flip; 0 is none.
+            variation: how faces are varied.
             partners: the second face that comes with each.
             own_share: probability of the person's picture with another expression, for `anyone`.
-            cameras: see `augment.variation.vary`.
         """
         self.check_partners(partners)
         if partners == "same subject":
@@ -134,7 +132,7 @@ class TrainingFaces:
             others = torch.where(found < 0, whole, found)
         rows, targets = mine(whole), mine(wanted)
         before = generator.get_state()
-        faces, points = self._varied(rows, jitter, generator, cameras)
+        faces, points = self._varied(rows, variation, generator)
         batch = self._batch(rows, targets, faces, points)
         if partners == "none":
             return batch
@@ -142,9 +140,9 @@ class TrainingFaces:
         if partners == "anyone":
             others, alone = self._anyone(whole, own_share, generator)
         others = mine(others)
-        second, points = self._varied(others, jitter, torch.Generator().set_state(before), cameras)
+        second, points = self._varied(others, variation, torch.Generator().set_state(before))
         if alone is not None:
-            apart, points_apart = self._varied(others, jitter, generator, cameras)
+            apart, points_apart = self._varied(others, variation, generator)
             second = torch.where(alone.view(-1, 1, 1, 1), apart, second)
             points = torch.where(alone.view(-1, 1, 1), points_apart, points)
         return replace(
@@ -212,20 +210,18 @@ class TrainingFaces:
     def _floats(self, rows: Tensor) -> Tensor:
         return self.faces[rows].float().div_(127.5).sub_(1)
 
-    def _varied(
-        self, rows: Tensor, jitter: float, generator: torch.Generator, cameras: float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        return vary(self._floats(rows), self.landmarks[rows], jitter, generator, cameras)
+    def _varied(self, rows: Tensor, variation: Variation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return vary(self._floats(rows), self.landmarks[rows], variation, generator)
 
     def pictures_of(
         self, rows: Tensor, others: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Two sets of faces (N, 3, S, S) in [-1, 1], as they are, or each two of them varied alike."""
+        """Two sets of faces (N, 3, S, S) in [-1, 1], as they are, or each two of them varied alike, in their frame."""
         if generator is None:
             return self._floats(rows), self._floats(others)
-        before = generator.get_state()
-        faces, _ = self._varied(rows, 1.0, generator)
-        return faces, self._varied(others, 1.0, torch.Generator().set_state(before))[0]
+        before, variation = generator.get_state(), Variation(framing=0.0)
+        faces, _ = self._varied(rows, variation, generator)
+        return faces, self._varied(others, variation, torch.Generator().set_state(before))[0]
 
     def conditions(self, rows: Tensor) -> Tensor:
         """What faces show, (n, K) float32 in [0, 1]; zeros for a face without a label."""

@@ -1,8 +1,9 @@
-"""How training faces are varied: mirrored, moved, lit and photographed anew."""
+"""How training faces are varied: mirrored, moved, framed, lit and photographed anew."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,25 +21,44 @@ CONTRAST = (-0.25, 1.5)
 pictures from -1 to 1, has a median of 0.21 in the Face Research Lab London Set, 0.33 in FER2013 and 0.60 in CMU Face
 Images. Where a training had shown 0.1 to 0.33 only, changes were faint on faces of more contrast."""
 
+FRAMED = 0.4
+"""Share of the faces that are framed as nobody who aligned them would."""
+LARGER = (-0.2, 0.5)
+"""How much smaller and larger these are, as powers of two. FER2013's faces, cropped by others, are 0.82 to 1.54 times
+as large as aligned ones, the middle half of them 1.03 to 1.28 times (by the distance between eyes and mouth; 5th and
+95th percentile)."""
+ASIDE, TILT = 0.2, math.radians(15)
+"""How far to a side these are, the picture being 2 wide, and how far tilted; there 0.25 and 20 degrees (likewise)."""
+
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def vary(
-    faces: Tensor, points: Tensor, jitter: float, generator: torch.Generator, cameras: float = 1.0
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Variation:
+    """How strongly training faces are varied, beside being mirrored."""
+
+    jitter: float = 1.0
+    """Strength of everything; small turns, shifts, and changes of size and light of faces that are aligned; 0 is none.
+    """
+    cameras: float = 1.0
+    """Strength of what cameras do, as a share of jitter; 0 is none, and draws nothing."""
+    framing: float = 1.0
+    """Strength of other frames, as a share of jitter; 0 is none, and draws nothing."""
+
+
+def vary(faces: Tensor, points: Tensor, variation: Variation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Flip, rotate, scale, shift, light and photograph faces anew, and take their landmarks along.
 
     Args:
         faces: (N, 3, S, S) in [-1, 1].
         points: landmarks, (N, L, 2), in [-1, 1] of the picture.
-        jitter: strength of all but the flip; 0 is none.
+        variation: how strongly.
         generator: source of every draw; the same draws vary another set of as many faces alike.
-        cameras: strength of what cameras do, as a share of jitter; 0 is none, and draws nothing.
 
     Returns:
         Faces and landmarks of the same shapes.
     """
-    n = len(faces)
+    n, jitter = len(faces), variation.jitter
 
     def draw(spread: float) -> Tensor:
         return (drawn(torch.rand, (n,), generator=generator) * 2 - 1) * spread * jitter
@@ -46,13 +66,19 @@ def vary(
     mirror = torch.where(drawn(torch.rand, (n,), generator=generator) < 0.5, -1.0, 1.0)
     angle, zoom = draw(math.radians(6)), 1 + draw(0.06)
     move = torch.stack([draw(0.05), draw(0.05)], 1)
+    if variation.framing > 0:
+        framed = variation.framing * (drawn(torch.rand, (n,), generator=generator) < FRAMED)
+        low, high = LARGER
+        zoom = zoom * 2 ** -(framed * ((low + high) / 2 * jitter + draw((high - low) / 2)))
+        angle, move = angle + framed * draw(TILT), move + framed[:, None] * torch.stack([draw(ASIDE), draw(ASIDE)], 1)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     # The grid asks where an output pixel comes from: p_in = A p_out + t; landmarks go the other way.
     a = torch.stack([torch.stack([mirror * cos, -mirror * sin], 1), torch.stack([sin, cos], 1)], 1)
     theta = torch.cat([a, move.unsqueeze(2)], 2)
     grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
-    moved = F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False)
-    moved = _photographed(moved, jitter * cameras, generator)
+    # What is in the middle is skin before faces are moved.
+    taken = _photographed(faces, jitter * variation.cameras, generator)
+    moved = F.grid_sample(taken, grid, padding_mode="reflection", align_corners=False)
     contrast, brightness = (1 + draw(0.15)).view(n, 1, 1, 1), draw(0.15).view(n, 1, 1, 1)
     moved = (moved * contrast + brightness).clamp(-1, 1)
     # A mirrored face keeps the numbers of its landmarks: maps drawn from them do not ask which side is the left.

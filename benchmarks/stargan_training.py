@@ -19,6 +19,7 @@ from augment.losses import gradient_penalty
 from augment.networks import Halving
 from augment.systems import Batch, Phase, Progress
 from augment.training_data import TrainingFaces
+from augment.variation import Variation
 from benchmarks.stargan import StarGAN, StarGANSettings
 
 GENERATOR_EVERY = 5
@@ -118,7 +119,7 @@ def published_loop(network: TrainableStarGAN, data: TrainingFaces, batch_size: i
     draws, step = torch.Generator().manual_seed(0), 0
     device = next(network.parameters()).device
     while True:
-        batch = data.batch(draws, batch_size, 0.0).to(device)
+        batch = data.batch(draws, batch_size, Variation(jitter=0.0)).to(device)
         updates = [("critic", critic, network.published_critic_loss)]
         if (step + 1) % GENERATOR_EVERY == 0:
             updates.append(("generator", generator, network.generator_loss))

@@ -8,7 +8,7 @@ seldom learnt to close. The step size does not shrink towards the end: as it did
 
 LONDON is a folder of the Face Research Lab London Set's neutral and smiling front views (DeBruine & Jones 2017,
 CC BY 4.0) as `emoaug align` wrote it at 64 px; FACE_MODEL the ICT-FaceKit face model (MIT), as `emoaug simulate
---face-model` takes it. Half an hour of one core that computes in bf16, more of another; every part can be stopped and
+--face-model` takes it. Forty minutes of one core that computes in bf16, more of another; every part can be stopped and
 goes on when the script is started again.
 
 python examples/train_default_weights.py LONDON FACE_MODEL OUT [STEPS]
@@ -31,7 +31,7 @@ from augment.training import TrainingSettings
 from augment.training_run import train
 
 SETTINGS = LSSLSettings(
-    mirrored=True, critic_augmentation=0.15, mask_smoothness_weight=0.3, pair_weight=1.5, identity_weight=0.1
+    mirrored=True, critic_augmentation=0.15, mask_smoothness_weight=0.3, pair_weight=1.5, identity_weight=0.05
 )
 """As the package's weights were trained. The defaults are for a few hundred faces, which a critic knows by heart; and
 heavier, the pairs and the distance to the source keep smiles small."""
@@ -106,4 +106,4 @@ if __name__ == "__main__":
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     given = [Path(argument) for argument in sys.argv[1:4]]
-    main(given[0], given[1], given[2], int(sys.argv[4]) if len(sys.argv) > 4 else 5000)
+    main(given[0], given[1], given[2], int(sys.argv[4]) if len(sys.argv) > 4 else 9000)

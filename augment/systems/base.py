@@ -134,6 +134,9 @@ class Translator(nn.Module):
     are the same picture."""
     takes_unlabelled: ClassVar[bool] = False
     """Whether training on labels also uses faces without one, as partners."""
+    any_frame: ClassVar[bool] = True
+    """Whether it also learns from faces that are framed as no aligned ones are; not where each part of a face is looked
+    for at its place, or all faces that it will ever see are aligned."""
     initial_alike: ClassVar[tuple[str, ...]] = ()
     """Settings, besides those that shapes follow from, that weights to begin with must have been trained with too."""
     learns_intensities: ClassVar[bool] = False

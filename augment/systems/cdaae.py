@@ -220,7 +220,7 @@ class PictureDecoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.face: Retouch | nn.Conv2d
         if self.composed:
-            self.face = Retouch(channels, channels, s.kernel)
+            self.face = Retouch(channels, channels)
         else:
             self.face = nn.Conv2d(channels, 3, s.kernel, padding=s.kernel // 2)
 

@@ -59,7 +59,7 @@ class LSSLSettings:
     """Channels in the bottleneck, and the most in the encoder."""
     residual_blocks: int = 4
     """Residual blocks in the bottleneck."""
-    kernel: int = 5
+    kernel: int = 3
     """Side of the first and last convolutions, pixels."""
     loudness: float = 24.0
     """How much larger the decoder's first weights of conditions are than those of features. At 24 a condition adds
@@ -214,7 +214,7 @@ class Decoder(nn.Module):
         self.heat = nn.Conv2d(channels, settings.heat_channels, kernel, padding=kernel // 2, bias=False)
         self.face: Retouch | nn.Conv2d
         if self.composed:
-            self.face = Retouch(channels, stages[0].out_channels, kernel)
+            self.face = Retouch(channels, stages[0].out_channels)
         else:
             self.face = nn.Conv2d(channels, 3, kernel, padding=kernel // 2, bias=False)
 

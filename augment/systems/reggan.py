@@ -68,7 +68,7 @@ class RegGANSettings:
     """What the regression gives where the pairs say nothing: black, or the source's own pixel."""
     variations: int = 6
     """How many times each pair enters the regression, with its mirror image, each time moved, lit and photographed
-    anew, whatever `jitter` and `cameras` of the training; 0 takes it once, as it is."""
+    anew, whatever the training's variation; 0 takes it once, as it is."""
     toned: bool = False
     """Whether faces lose their own light and contrast before the regression, and get them back after it. Its weights
     are for the contrast that it learnt from: learnt from the Face Research Lab London Set, the regression alone made
@@ -179,7 +179,7 @@ class RefiningNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.change: Retouch | nn.Conv2d
         if composed:
-            self.change = Retouch(channels, channels, s.kernel)
+            self.change = Retouch(channels, channels)
         else:
             self.change = nn.Conv2d(channels, 3, s.kernel, padding=padding, bias=False)
             # The start is the regression with little added to it; from noise on top of it the way back would be long.
@@ -253,6 +253,7 @@ class RegGAN(Translator):
         ),
     }
     partners = "same subject"
+    any_frame = False
     initial_alike = ("mirrored",)
     settings: RegGANSettings
 

@@ -57,7 +57,7 @@ def test_it_is_the_nearest_and_being_there_it_stays():
 @torch.no_grad()
 def test_motion_to_the_right_becomes_motion_to_the_left():
     torch.manual_seed(0)
-    retouch = Retouch(6, 5, 5)
+    retouch = Retouch(6, 5)
     for parameter in retouch.parameters():
         nn.init.normal_(parameter)
     mirror_retouch(retouch)

@@ -44,7 +44,7 @@ def test_warp_by_half_a_pixel_weighs_four_neighbours_as_cubic_convolution_does()
 def test_retouching_moves_pixels_with_bicubic_weights(monkeypatch):
     monkeypatch.setattr(Retouch, "max_logit", 40.0)
     torch.manual_seed(0)
-    retouch = Retouch(4, 4, 3)
+    retouch = Retouch(4, 4)
     torch.nn.init.normal_(retouch.flow.weight, std=0.3)
     torch.nn.init.constant_(retouch.mask.bias, -40)
     source = torch.rand(2, 3, 16, 16)
@@ -125,7 +125,7 @@ def test_shapes_of_blocks():
 def retouch() -> tuple[Retouch, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     torch.manual_seed(0)
     faces = torch.rand(2, 3, 32, 32) * 2 - 1
-    return Retouch(6, 4, 5), (faces, torch.randn(2, 6, 32, 32), torch.randn(2, 4, 8, 8))
+    return Retouch(6, 4), (faces, torch.randn(2, 6, 32, 32), torch.randn(2, 4, 8, 8))
 
 
 def test_motion_never_shifts_the_whole_picture(monkeypatch):
@@ -164,7 +164,7 @@ def test_paint_is_as_many_times_as_light_as_its_neighbourhood_as_it_may_be(asked
     torch.nn.init.zeros_(layer.mask.weight)
     torch.nn.init.zeros_(layer.paint.weight)
     with torch.no_grad():
-        layer.paint.weight[0, 0, 2, 2] = asked
+        layer.paint.weight[0, 0, 1, 1] = asked
     made = layer(torch.full_like(faces, -0.8), features.abs() + 1, coarse)
     # 0.1 of white; the mask lets less than a hundredth of what is below through.
     torch.testing.assert_close(
@@ -192,7 +192,7 @@ def test_the_outline_of_what_is_painted_is_the_same_and_as_sharp_in_a_finer_face
     layer, (faces, features, coarse) = retouch()
     torch.nn.init.zeros_(layer.mask.weight)
     with torch.no_grad():
-        layer.mask.weight[:, 0, 2, 2] = 1.0
+        layer.mask.weight[:, 0, 1, 1] = 1.0
     features[:, 0] = torch.where(torch.arange(32) < 14, -20.0, 20.0)
     small, large = (layer(enlarged(faces, side), features, coarse).mask[0, 0] for side in (32, 512))
     # A small pixel's middle lies between two large ones.

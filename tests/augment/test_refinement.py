@@ -13,6 +13,7 @@ from augment.generation import GenerateSettings
 from augment.refinement import refine, refinement_plan, train_refiner, two_sides
 from augment.refiner import RefinerSettings
 from augment.training import TrainingSettings
+from augment.variation import Variation
 from augment.verification import verify
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
@@ -56,7 +57,7 @@ def test_both_sides_show_the_same_expressions_as_often(sides):
     one, other = simulated.vocabulary
     rare = labelled_as(real, [one] + [other] * (len(real) - 1))
     data = two_sides(simulated, rare, 32, labelled=True)
-    batch = data.batch(torch.Generator().manual_seed(0), 2000, 0.0)
+    batch = data.batch(torch.Generator().manual_seed(0), 2000, Variation(jitter=0.0))
     for domain in (0, 1):
         share = batch.attributes[batch.conditions[:, domain] == 1][:, 0].mean()
         assert abs(share - 0.5) < 4 * 0.5 / 1000**0.5
@@ -70,7 +71,7 @@ def test_both_sides_show_the_same_expressions_as_often(sides):
 
 def test_a_batch_asks_every_face_for_the_other_domain(sides):
     data = two_sides(*sides, 32, labelled=True)
-    batch = data.batch(torch.Generator().manual_seed(0), 16, 1.0)
+    batch = data.batch(torch.Generator().manual_seed(0), 16, Variation())
     assert torch.equal(batch.targets, 1 - batch.conditions)
     assert 0 < batch.conditions[:, 0].sum() < 16
     assert batch.attributes.shape == (16, 2)

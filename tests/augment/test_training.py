@@ -8,11 +8,14 @@ import pytest
 import torch
 import torch._dynamo
 
+from augment import training_data
 from augment.checkpoints import load_translator, read_config
 from augment.pictures import decode_picture, read_picture
 from augment.samples import to_pictures
+from augment.systems.lssl import LSSL
 from augment.training import Trainer
 from augment.training_run import train
+from augment.variation import Variation
 from emoaug import EmoaugError
 from tests.augment.tiny_training import SETTINGS, SYSTEM, weights
 from tests.drawn_dataset import draw_dataset
@@ -82,6 +85,20 @@ def test_steps_shrink_over_the_last_part_of_the_training(faces, tmp_path, monkey
     assert len(sizes) == 12
     whole = [12, 11, 10, 9, 8, 7, 6, 5, *last] if cooldown == 1 else [1] * 8 + last
     assert sizes == pytest.approx([1e-3 * size / whole[0] for size in whole])
+
+
+@pytest.mark.parametrize("any_frame", [True, False])
+def test_faces_are_framed_anew_where_the_system_is_for_any_frame(faces, tmp_path, monkeypatch, any_frame):
+    seen, vary = [], training_data.vary
+
+    def watched(pictures, points, variation, generator):
+        seen.append(variation)
+        return vary(pictures, points, variation, generator)
+
+    monkeypatch.setattr(LSSL, "any_frame", any_frame)
+    monkeypatch.setattr(training_data, "vary", watched)
+    train(faces, tmp_path / "run", "lssl", SYSTEM, replace(SETTINGS, steps=1, jitter=0.9, cameras=0.8, framing=0.7))
+    assert set(seen) == {Variation(0.9, 0.8, 0.7 if any_frame else 0.0)}
 
 
 def test_settings_that_no_training_can_have_are_refused():

@@ -8,6 +8,7 @@ import torch
 from augment.action_units import BLENDSHAPE_NAMES
 from augment.faces import FaceMeasures, write_measures
 from augment.training_data import TrainingFaces, data_hash, load_training_faces, side_by_side
+from augment.variation import Variation
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 
@@ -16,7 +17,7 @@ def test_batches_are_balanced_and_no_target_is_what_the_face_shows(tmp_path):
     faces = draw_dataset(tmp_path)
     rare = faces.select(np.array([1, 3, 5, 7, 9, 0]))  # five happy, one neutral
     data = load_training_faces(rare, faces.vocabulary, 32)
-    batch = data.batch(torch.Generator().manual_seed(0), 400, 1.0)
+    batch = data.batch(torch.Generator().manual_seed(0), 400, Variation())
     assert (batch.conditions * batch.targets).sum() == 0
     assert batch.targets.sum(1).eq(1).all()
     assert abs(batch.conditions[:, 0].mean() - 0.5) < 0.1
@@ -25,7 +26,7 @@ def test_batches_are_balanced_and_no_target_is_what_the_face_shows(tmp_path):
 
 def test_an_expression_that_no_face_shows_is_not_asked_for(tmp_path):
     data = load_training_faces(draw_dataset(tmp_path), ("happy", "angry", "neutral"), 32)
-    batch = data.batch(torch.Generator().manual_seed(0), 200, 0.0)
+    batch = data.batch(torch.Generator().manual_seed(0), 200, Variation(jitter=0.0))
     assert batch.targets[:, 1].sum() == 0
     assert (batch.conditions * batch.targets).sum() == 0
     assert batch.targets.sum(1).eq(1).all()
@@ -50,7 +51,7 @@ def rows_of(faces: torch.Tensor) -> torch.Tensor:
 def test_partners_of_the_same_subject_show_the_target_and_are_the_same_person():
     # Person 2 has one expression and the last face belongs to nobody: neither can be half of a pair.
     data = numbered_faces([0, 0, 0, 1, 1, 2, 2, -1], [0, 1, 1, 0, 2, 0, 0, 1])
-    batch = data.batch(torch.Generator().manual_seed(0), 600, 0.0, "same subject")
+    batch = data.batch(torch.Generator().manual_seed(0), 600, Variation(jitter=0.0), "same subject")
     rows, partners = rows_of(batch.faces), rows_of(batch.partners)
     assert set(rows.tolist()) == {0, 1, 2, 3, 4}
     assert torch.equal(batch.subjects, data.subjects[rows])
@@ -65,8 +66,8 @@ def test_partners_of_the_same_subject_show_the_target_and_are_the_same_person():
 
 def test_a_face_is_beside_the_persons_picture_of_the_target_where_there_is_one():
     data = numbered_faces([0, 0, 0, 1, 1, 2, 2, -1], [0, 1, 1, 0, 2, 0, 0, 1])
-    batch = data.batch(torch.Generator().manual_seed(0), 600, 0.0, "same subject if any")
-    alone = data.batch(torch.Generator().manual_seed(0), 600, 0.0)
+    batch = data.batch(torch.Generator().manual_seed(0), 600, Variation(jitter=0.0), "same subject if any")
+    alone = data.batch(torch.Generator().manual_seed(0), 600, Variation(jitter=0.0))
     rows, partners = rows_of(batch.faces), rows_of(batch.partners)
     assert torch.equal(batch.targets, alone.targets)
     assert torch.equal(batch.conditions, alone.conditions)
@@ -89,7 +90,7 @@ def test_face_and_partner_of_a_subject_are_varied_alike(tmp_path):
         data.faces[::2].repeat_interleave(2, 0), data.labels, data.landmarks, 2, subjects=data.subjects
     )
     for partners in ("same subject", "same subject if any"):
-        batch = twins.batch(torch.Generator().manual_seed(0), 20, 1.0, partners)
+        batch = twins.batch(torch.Generator().manual_seed(0), 20, Variation(), partners)
         assert not batch.same_picture.any()
         torch.testing.assert_close(batch.faces, batch.partners)
         assert not torch.equal(batch.faces[0], batch.faces[1])
@@ -98,7 +99,7 @@ def test_face_and_partner_of_a_subject_are_varied_alike(tmp_path):
 @pytest.mark.parametrize("own", [0.0, 0.25, 0.6])
 def test_anyone_is_a_partner_and_half_of_the_time_that_is_left_the_same_picture(own):
     data = numbered_faces([0, 0, 1, 1, 2], [0, 1, 0, 1, -1], 2)
-    batch = data.batch(torch.Generator().manual_seed(0), 1000, 0.0, "anyone", own)
+    batch = data.batch(torch.Generator().manual_seed(0), 1000, Variation(jitter=0.0), "anyone", own)
     rows, partners = rows_of(batch.faces), rows_of(batch.partners)
     assert abs(batch.same_picture.float().mean() - (1 - own) / 2) < 0.05
     assert torch.equal(rows == partners, batch.same_picture)
@@ -119,7 +120,7 @@ def test_pictures_of_one_person_are_varied_alike_and_strangers_apart():
     # Six times one picture: what differs is how it was varied.
     labels, subjects = torch.tensor([0, 1, 0, 1, -1, -1]), torch.tensor([0, 0, 1, 1, -1, -1])
     data = TrainingFaces(picture.expand(6, -1, -1, -1), labels, torch.zeros(6, 478, 2), 2, subjects=subjects)
-    batch = data.batch(torch.Generator().manual_seed(1), 200, 1.0, "anyone", 0.4)
+    batch = data.batch(torch.Generator().manual_seed(1), 200, Variation(), "anyone", 0.4)
     alike = (batch.faces - batch.partners).abs().amax((1, 2, 3)) == 0
     one_person = batch.subjects == batch.partner_subjects
     assert alike[batch.same_picture].all()
@@ -133,7 +134,7 @@ def test_unlabelled_faces_are_partners_and_never_faces(tmp_path):
     table.table.loc[hidden, "label"] = None
     data = load_training_faces(table, table.vocabulary, 32)
     assert torch.equal(data.labels, torch.from_numpy(table.label_indices()))
-    batch = data.batch(torch.Generator().manual_seed(0), 200, 0.0, "anyone")
+    batch = data.batch(torch.Generator().manual_seed(0), 200, Variation(jitter=0.0), "anyone")
     assert batch.conditions.sum(1).eq(1).all()
     unknown = batch.partner_conditions.sum(1) == 0
     assert not (unknown & batch.same_picture).any()
@@ -143,8 +144,8 @@ def test_unlabelled_faces_are_partners_and_never_faces(tmp_path):
 def test_partners_are_drawn_after_everything_else(tmp_path):
     table = draw_dataset(tmp_path)
     data = load_training_faces(table, table.vocabulary, 32)
-    plain = data.batch(torch.Generator().manual_seed(5), 8, 1.0)
-    accompanied = data.batch(torch.Generator().manual_seed(5), 8, 1.0, "anyone")
+    plain = data.batch(torch.Generator().manual_seed(5), 8, Variation())
+    accompanied = data.batch(torch.Generator().manual_seed(5), 8, Variation(), "anyone")
     assert plain.partners is None
     assert torch.equal(plain.faces, accompanied.faces)
     assert torch.equal(plain.targets, accompanied.targets)
@@ -153,7 +154,7 @@ def test_partners_are_drawn_after_everything_else(tmp_path):
 def test_without_pairs_the_error_says_what_would_make_some(tmp_path):
     data = numbered_faces([0, 1, 2], [0, 1, 2])
     with pytest.raises(EmoaugError, match=r"--subject-pattern.*emoaug simulate --per-subject"):
-        data.batch(torch.Generator(), 4, 0.0, "same subject")
+        data.batch(torch.Generator(), 4, Variation(jitter=0.0), "same subject")
 
 
 def test_subjects_are_numbered_in_the_order_of_their_names(tmp_path):
@@ -180,7 +181,7 @@ def measured_faces(n: int = 12, subjects: list[int] | None = None) -> TrainingFa
 
 def test_measured_faces_are_drawn_alike_and_asked_for_what_another_face_shows():
     data = measured_faces()
-    batch = data.batch(torch.Generator().manual_seed(0), 1200, 0.0)
+    batch = data.batch(torch.Generator().manual_seed(0), 1200, Variation(jitter=0.0))
     rows, targets = rows_of(batch.faces), (batch.targets[:, 0] * 12).round().long()
     torch.testing.assert_close(batch.conditions, data.intensities[rows])
     torch.testing.assert_close(batch.targets, data.intensities[targets])
@@ -191,7 +192,7 @@ def test_measured_faces_are_drawn_alike_and_asked_for_what_another_face_shows():
 
 def test_partners_of_measured_faces_are_other_pictures_of_the_person_whatever_they_show():
     data = measured_faces(8, [0, 3, 0, 1, 3, 0, -1, -1])
-    batch = data.batch(torch.Generator().manual_seed(0), 800, 0.0, "same subject")
+    batch = data.batch(torch.Generator().manual_seed(0), 800, Variation(jitter=0.0), "same subject")
     rows, partners = rows_of(batch.faces), rows_of(batch.partners)
     assert set(zip(rows.tolist(), partners.tolist(), strict=True)) == {
         *((a, b) for a in (0, 2, 5) for b in (0, 2, 5) if a != b),
@@ -201,7 +202,7 @@ def test_partners_of_measured_faces_are_other_pictures_of_the_person_whatever_th
     counts = torch.bincount(rows, minlength=8)
     assert counts[[0, 1, 2, 4, 5]].min() > 120
     with pytest.raises(EmoaugError, match="none has such a partner"):
-        measured_faces(3, [0, 1, -1]).batch(torch.Generator(), 4, 0.0, "same subject")
+        measured_faces(3, [0, 1, -1]).batch(torch.Generator(), 4, Variation(jitter=0.0), "same subject")
 
 
 def test_a_hash_of_training_faces_is_of_all_that_is_learnt_from_them_and_not_of_the_names_of_files(tmp_path):
@@ -225,7 +226,7 @@ def test_faces_are_asked_for_what_their_own_dataset_shows():
     own = numbered_faces([-1] * 3, [0, 1, 0])
     also = numbered_faces([-1] * 5, [0, 1, 1, 2, 2])
     also = replace(also, faces=also.faces + 100)
-    batch = side_by_side(own, also).batch(torch.Generator().manual_seed(1), 600, 0.0)
+    batch = side_by_side(own, also).batch(torch.Generator().manual_seed(1), 600, Variation(jitter=0.0))
     from_also = (batch.faces.amax((1, 2, 3)) * 127.5 + 127.5) > 95
     assert batch.targets[~from_also, 2].sum() == 0
     assert (batch.conditions * batch.targets).sum() == 0
@@ -237,7 +238,9 @@ def test_faces_are_asked_for_what_their_own_dataset_shows():
 
 def test_a_dataset_of_one_expression_is_asked_for_what_the_other_shows():
     own = replace(numbered_faces([-1, -1], [0, 1]), labels=torch.zeros(2, dtype=torch.long), part=True)
-    batch = side_by_side(own, numbered_faces([-1, -1], [1, 2])).batch(torch.Generator().manual_seed(1), 100, 0.0)
+    batch = side_by_side(own, numbered_faces([-1, -1], [1, 2])).batch(
+        torch.Generator().manual_seed(1), 100, Variation(jitter=0.0)
+    )
     assert batch.targets[batch.conditions[:, 0] == 1, 1:].sum(1).eq(1).all()
 
 
@@ -247,7 +250,9 @@ def test_of_two_datasets_side_by_side_both_are_drawn_as_often_and_nobody_is_in_b
     also = replace(also, faces=also.faces + 100)
     both = side_by_side(own, also)
     assert both.subjects.tolist() == [0, 0, 1, 2, 2, 2, 3, 3, 3, -1]
-    drawn = [both.batch(torch.Generator().manual_seed(1), 600, 0.0, p) for p in ("none", "same subject")]
+    drawn = [
+        both.batch(torch.Generator().manual_seed(1), 600, Variation(jitter=0.0), p) for p in ("none", "same subject")
+    ]
     for batch in drawn:
         from_also = (batch.faces.amax((1, 2, 3)) * 127.5 + 127.5) > 95
         for label, share in ((0, 0.5), (1, 0.5), (2, 1.0)):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from augment import variation
-from augment.variation import GREY, SOFT, vary
+from augment.variation import FRAMED, GREY, SOFT, Variation, vary
 
 
 def faces(n: int = 400) -> torch.Tensor:
@@ -14,19 +14,21 @@ def faces(n: int = 400) -> torch.Tensor:
 
 
 def varied(x: torch.Tensor, jitter: float = 1.0, seed: int = 1) -> torch.Tensor:
-    return vary(x, torch.zeros(len(x), 1, 2), jitter, torch.Generator().manual_seed(seed))[0]
+    """In their frame."""
+    variation = Variation(jitter, framing=0.0)
+    return vary(x, torch.zeros(len(x), 1, 2), variation, torch.Generator().manual_seed(seed))[0]
 
 
 def test_face_and_landmarks_move_as_one():
     # A bright dot at each landmark must be found at the moved landmark.
     generator = torch.Generator().manual_seed(3)
     size, n = 64, 32
-    places = torch.randint(20, 44, (n, 2), generator=generator)
+    places = torch.randint(26, 38, (n, 2), generator=generator)
     faces = torch.full((n, 3, size, size), -1.0)
     for i, (x, y) in enumerate(places.tolist()):
         faces[i, :, y - 1 : y + 2, x - 1 : x + 2] = 1.0
     points = ((places.float() + 0.5) * 2 / size - 1).unsqueeze(1)
-    moved, after = vary(faces, points, 1.0, generator)
+    moved, after = vary(faces, points, Variation(), generator)
     weight = (moved[:, 0] - moved[:, 0].amin((1, 2), keepdim=True)).clamp_min(0)
     axis = (torch.arange(size) + 0.5) * 2 / size - 1
     x = (weight.sum(1) * axis).sum(1) / weight.sum((1, 2))
@@ -44,12 +46,39 @@ def test_without_jitter_faces_are_mirrored_at_most():
     assert min(a.max() for a in apart) > 0.1
 
 
+def framed(variation: Variation) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """How much larger faces get, how far they are turned, in degrees, and how far moved."""
+    points = torch.tensor([[0.0, 0.0], [0.0, 0.5]]).expand(4000, 2, 2)
+    after = vary(torch.zeros(4000, 3, 8, 8), points, variation, torch.Generator().manual_seed(2))[1]
+    down = after[:, 1] - after[:, 0]
+    turned = torch.rad2deg(torch.atan2(down[:, 0].abs(), down[:, 1]))
+    return down.norm(dim=1) / 0.5, turned, after[:, 0].abs().amax(1)
+
+
+def test_some_faces_are_larger_smaller_tilted_or_aside_the_others_as_aligners_leave_them():
+    larger, turned, moved = framed(Variation())
+    aligned = (larger > 0.94) & (larger < 1.07) & (turned < 6.01) & (moved < 0.09)
+    assert 1 - aligned.float().mean() == pytest.approx(FRAMED, abs=0.05)
+    # A power of two from -0.2 to 0.5, besides the aligners' six hundredths.
+    assert larger.min() == pytest.approx(2**-0.2 / 1.06, abs=0.03)
+    assert larger.max() == pytest.approx(2**0.5 / 0.94, abs=0.06)
+    assert turned.max() == pytest.approx(21, abs=1.5)
+    assert moved.max() > 0.25
+
+
+def test_without_other_frames_faces_lie_as_aligners_leave_them_and_nothing_is_drawn_for_them():
+    larger, turned, moved = framed(Variation(framing=0.0))
+    assert larger.sub(1).abs().max() < 0.07
+    assert turned.max() < 6.01
+    assert moved.max() < 0.09
+
+
 def test_without_other_cameras_colours_and_sharpness_stay_and_nothing_is_drawn_for_them():
     x, generators = faces(), [torch.Generator().manual_seed(1) for _ in range(2)]
     points = torch.zeros(len(x), 1, 2)
-    y = vary(x, points, 1.0, generators[0], cameras=0.0)[0]
+    y = vary(x, points, Variation(cameras=0.0, framing=0.0), generators[0])[0]
     assert ((y - y.mean(1, keepdim=True)).abs().amax((1, 2, 3)) > 0.01).all()
-    vary(x, points, 1.0, generators[1])
+    vary(x, points, Variation(framing=0.0), generators[1])
     # Five draws a face: whether grey, how far bent, how harsh, whether and how far blurred.
     torch.rand(5 * len(x), generator=generators[0])
     assert torch.equal(generators[0].get_state(), generators[1].get_state())

@@ -19,6 +19,7 @@ from augment.devices import Machines, make_fabric
 from augment.ranks import Share, average_gradients, decided, mean_over_ranks, share_batch_norms, sharing, together
 from augment.systems import SYSTEMS, Progress, Translator
 from augment.training_data import TrainingFaces
+from augment.variation import Variation
 from emoaug import EmoaugError
 from tests.augment.systems.test_registry import SIZE, build, make_training_faces, smallest
 
@@ -47,7 +48,7 @@ def untidy_faces() -> TrainingFaces:
 def update(translator: Translator, data: TrainingFaces, phase: int, share: Share | None) -> dict[str, list[Tensor]]:
     """Terms, gradients and buffers after one phase."""
     with sharing(share):
-        batch = data.batch(torch.Generator().manual_seed(SEED), BATCH, 1.0, translator.partners)
+        batch = data.batch(torch.Generator().manual_seed(SEED), BATCH, Variation(), translator.partners)
         assert len(batch.faces) == BATCH // (1 if share is None else share.ranks)
         if share is None and translator.partners != "same subject":
             for known in (batch.landmarks.isfinite().all((1, 2)), batch.subjects >= 0):

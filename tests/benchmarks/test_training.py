@@ -8,6 +8,7 @@ import torch
 
 from augment.expressions import SEVEN
 from augment.systems import Progress, get_system
+from augment.variation import Variation
 from benchmarks.stargan import StarGANSettings
 from benchmarks.stargan_training import StarGANCritic, TrainableStarGAN, published_loop
 from benchmarks.training import PUBLISHED, Options, as_large_as_stargan, main, noise, parameters
@@ -40,7 +41,7 @@ def small_stargan():
     torch.manual_seed(0)
     network = TrainableStarGAN(SEVEN, StarGANSettings(64))
     network.generator = torch.nn.Conv2d(3 + len(SEVEN), 3, 1)
-    return network, noise(64, people=2).batch(torch.Generator().manual_seed(0), 2, 0.0)
+    return network, noise(64, people=2).batch(torch.Generator().manual_seed(0), 2, Variation(jitter=0.0))
 
 
 def test_stargan_s_critic_learns_the_published_objective_in_one_pass(small_stargan):

@@ -13,6 +13,7 @@ from augment.systems import SYSTEMS, Batch, Progress, get_system
 from augment.training import Trainer, TrainingSettings
 from augment.training_data import TrainingFaces
 from augment.training_run import train
+from augment.variation import Variation
 from emoaug import EmoaugError
 from tests.drawn_dataset import draw_dataset
 
@@ -195,7 +196,7 @@ def test_small_and_large_vocabularies_train(name, classes):
     translator = build(name, classes, smallest(name))
     data = make_training_faces(people=3, classes=classes)
     translator.fit(data)
-    batch = data.batch(torch.Generator().manual_seed(0), 4, 1.0, translator.partners)
+    batch = data.batch(torch.Generator().manual_seed(0), 4, Variation(), translator.partners)
     assert batch.targets.shape == (4, classes)
     for phase in translator.phases():
         loss, _ = phase.loss(batch, Progress(500, 1000))
