@@ -10,10 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from augment.expressions import CANONICAL, LABEL_ORDERS, known_as, label_order
-from augment.faces import read_measures
+from augment.faces import lie_aligned, read_measures
 from augment.folders import FaceTable, drop_unreadable, read_faces
 from emoaug import EmoaugError, words
-from pipelines.recipes import are_aligned
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def tell_frames(faces: FaceTable) -> None:
             f"{faces.root}: no landmarks beside the pictures; if these are not aligned, emoaug align puts faces where "
             "systems look for them"
         )
-    elif not are_aligned(measures):
+    elif not lie_aligned(measures.landmarks):
         print(
             f"{faces.root}: most faces do not lie where aligned ones do, and there systems look for eyes and mouths; "
             "emoaug align puts them there"
