@@ -15,6 +15,8 @@ LEAST = 0.05
 
 _CENTRE, _RADII = (0.53, 0.5), (0.41, 0.31)
 """Ellipse of the face in an aligned picture, shares of its side, down and across."""
+_REACH = 1.35
+"""How many times as large an ellipse holds every aligned face."""
 
 
 class Tone(NamedTuple):
@@ -42,10 +44,20 @@ class Tone(NamedTuple):
         return (faces - MEAN) * (self.deviation / DEVIATION) + self.mean
 
 
+def face_window(faces: Tensor) -> Tensor:
+    """1 inside an aligned face of (N, C, S, S), 0 well outside, and in between in between: (1, 1, S, S)."""
+    return ((_REACH - _outwards(faces).sqrt()) / (_REACH - 1)).clamp(0, 1)
+
+
 def _inside(faces: Tensor) -> Tensor:
     """Weights of the pixels inside the face, (1, 1, S, S); their sum is 1."""
+    inside = (_outwards(faces) < 1).to(faces.dtype)
+    return inside / inside.sum()
+
+
+def _outwards(faces: Tensor) -> Tensor:
+    """Squared distances from the middle of the face, 1 on the ellipse, (1, 1, S, S)."""
     side = faces.shape[-1]
     place = (torch.arange(side, device=faces.device, dtype=faces.dtype) + 0.5) / side
     down, across = (((place - c) / r).square() for c, r in zip(_CENTRE, _RADII, strict=True))
-    inside = (down[:, None] + across < 1).to(faces.dtype)
-    return (inside / inside.sum()).view(1, 1, side, side)
+    return (down[:, None] + across).view(1, 1, side, side)

@@ -44,7 +44,7 @@ from augment.networks import (
     enlarged_along,
     tile,
 )
-from augment.tone import Tone
+from augment.tone import Tone, face_window
 from emoaug import EmoaugError, check_least
 
 from .base import Batch, Phase, Progress, SystemInfo, Translator
@@ -206,7 +206,8 @@ class RefiningNetwork(nn.Module):
         # Regressed channel by channel, a grey face would get colours: what is taken is lighter or darker, hue stays.
         # All of it: a network that might decide how much took a sixth and moved pixels instead (a throwaway script),
         # which was no worse for the people that it learnt from, and worse for strangers.
-        lighter = (regressed - source).mean(1, keepdim=True)
+        # Beyond the face two pictures of a person differ by chance: heads had white, blurred outlines.
+        lighter = face_window(source) * (regressed - source).mean(1, keepdim=True)
         lit = detailed + enlarged_along(lighter, source, detailed)
         retouched = self.change(lit, x, F.avg_pool2d(x, 4))
         return retouched.faces, retouched

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from augment.tone import DEVIATION, LEAST, MEAN, Tone
+from augment.tone import DEVIATION, LEAST, MEAN, Tone, face_window
 
 
 def pictures(n: int = 6, side: int = 32) -> torch.Tensor:
@@ -49,3 +49,17 @@ def test_a_blank_picture_has_no_contrast_to_stretch():
     x = torch.full((1, 3, 16, 16), 0.25)
     assert float(Tone.of(x).deviation) == pytest.approx(LEAST)
     torch.testing.assert_close(Tone.of(x).taken_from(x), torch.full_like(x, MEAN), atol=1e-5, rtol=0)
+
+
+def test_the_window_of_a_face_is_whole_inside_nothing_well_outside_and_falls_between():
+    side = 200
+    window = face_window(torch.zeros(1, 3, side, side))[0, 0]
+    y, x = (torch.arange(side) + 0.5) / side, (torch.arange(side) + 0.5) / side
+    far = (((y - 0.53) / 0.41) ** 2)[:, None] + ((x - 0.5) / 0.31) ** 2
+    assert (window[far < 1] == 1).all()
+    assert (window[far > 1.35**2] == 0).all()
+    assert window[0, 0] == window[-1, -1] == 0
+    # Half way out, along the middle row.
+    assert float(window[106, 100 + round(0.31 * 1.175 * side)]) == pytest.approx(0.5, abs=0.03)
+    across = window[106, 100:]
+    assert (across[1:] <= across[:-1]).all()
