@@ -134,7 +134,7 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms():
     torch.testing.assert_close(loss, expected)
 
 
-def test_with_a_mask_that_is_shut_it_gives_the_source_as_light_and_as_dark_as_the_regression(monkeypatch):
+def test_with_a_mask_that_is_shut_it_gives_the_source_as_light_as_the_regression_inside_the_face(monkeypatch):
     monkeypatch.setattr(Retouch, "max_logit", 50.0)
     translator, batch = build("reggan"), make_batch()
     torch.nn.init.zeros_(translator.network.change.mask.weight)
@@ -148,8 +148,15 @@ def test_with_a_mask_that_is_shut_it_gives_the_source_as_light_and_as_dark_as_th
         made = translator.translate(batch.faces, batch.targets)
     wanted = batch.faces + (regressed - batch.faces).mean(1, keepdim=True)
     assert (wanted - batch.faces).abs().mean() > 0.01
-    inside = (wanted.abs() < 1).all(1, keepdim=True).expand_as(wanted)
-    torch.testing.assert_close(made[inside], wanted[inside], atol=1e-4, rtol=0)
+    side = wanted.shape[-1]
+    place = (torch.arange(side) + 0.5) / side
+    outwards = (((place - 0.53) / 0.41).square()[:, None] + ((place - 0.5) / 0.31).square()).expand_as(wanted)
+    unclamped = (wanted.abs() < 1).all(1, keepdim=True).expand_as(wanted)
+    within, beyond = unclamped & (outwards < 1), outwards > 1.35**2
+    assert within.any()
+    assert beyond.any()
+    torch.testing.assert_close(made[within], wanted[within], atol=1e-4, rtol=0)
+    torch.testing.assert_close(made[beyond], batch.faces[beyond])
 
 
 @pytest.mark.parametrize("changed", [{"receptive_field": 2}, {"ridge_penalty": 0.0}, {"size": 40}, {"pair_blur": 0}])
