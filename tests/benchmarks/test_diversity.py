@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.diversity import copies, drawn, nearer, parted, spread
+from benchmarks.diversity import copies, drawn, nearer, nearer_to_training, parted, spread
 from emoaug import EmoaugError
 from tests.augment.systems.test_registry import build, smallest
 from tests.drawn_dataset import draw_dataset
@@ -46,6 +46,15 @@ def test_distances_are_compared_pair_by_pair():
     distances, others = np.array([1.0, 2.0, 5.0]), np.array([2.0, 3.0])
     pairs = [(a < b) + 0.5 * (a == b) for a in distances for b in others]
     assert nearer(distances, others) == pytest.approx(np.mean(pairs))
+
+
+def test_copies_are_nearer_to_training_faces_and_others_as_often_to_held_out_ones():
+    training, held_out = pictures(40, 0), pictures(10, 1)
+    # A copy is nearest in the one group of four that has its source, and as often as not in the others.
+    assert nearer_to_training(training, training, held_out) == pytest.approx(0.25 + 0.75 / 2, abs=0.1)
+    assert nearer_to_training(held_out, training, held_out) == 0
+    assert nearer_to_training(pictures(300, 2), training, held_out) == pytest.approx(0.5, abs=0.1)
+    assert np.isnan(nearer_to_training(held_out, training[:5], held_out))
 
 
 def test_as_many_faces_are_drawn_as_asked_for_and_the_same_again():
