@@ -136,7 +136,7 @@ class Translator(nn.Module):
     """Whether training on labels also uses faces without one, as partners."""
     any_frame: ClassVar[bool] = True
     """Whether it also learns from faces that are framed as no aligned ones are; not where each part of a face is looked
-    for at its place, or all faces that it will ever see are aligned."""
+    for at its place, where it makes faces from noise, which are to be aligned, or where all that it sees are."""
     initial_alike: ClassVar[tuple[str, ...]] = ()
     """Settings, besides those that shapes follow from, that weights to begin with must have been trained with too."""
     learns_intensities: ClassVar[bool] = False

@@ -10,10 +10,10 @@ moving means keep 0.9 a step; AlexNet has no dropout; translating an unlabelled 
 system's own classifier, since the encoder wants to know it.
 
 `compact` keeps the objective and changes what a few hundred faces need: residual networks with group norm and no batch
-statistics; two levels of features matched instead of one, and more strongly, against blur; a weaker divergence, so that
-a code still tells people apart, and noise drawn from a normal distribution fitted to the codes, which a weaker one
-leaves far from the standard (Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020, sec. 4); a
-penalty on the gradients of critic and classifier and augmentation of what they
+statistics; two levels of features matched instead of one, and pixels and features more strongly, against blur; a weaker
+divergence, so that a code still tells people apart, and noise drawn from a normal distribution fitted to the codes,
+which a weaker one leaves far from the standard (Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR
+2020, sec. 4), nearer to its mean; a penalty on the gradients of critic and classifier and augmentation of what they
 learn from, without which they know the training faces by heart and ask for changes that nobody sees; and faces
 translated to other expressions among those whose means are matched, since an expression left in the code would else
 come through. A code learned from a few hundred faces does not hold a stranger, so translating moves and repaints the
@@ -67,6 +67,9 @@ class CVAEGANSettings:
     source, retouched as these and the encoder's maps say, and asks for residual networks."""
     noise: Literal["fitted", "standard"] = "fitted"
     """Codes of new faces: of the standard normal distribution, or of one fitted to the codes of training faces."""
+    temperature: float = 0.75
+    """What the deviation of that distribution is multiplied by for new faces (Kingma & Dhariwal, "Glow", NeurIPS 2018,
+    sec. 6); at 1 some are a haze."""
     networks: Literal["residual", "published"] = "residual"
     """`published` are the paper's; the next five settings are for `residual` ones."""
     mirrored: bool = False
@@ -84,9 +87,10 @@ class CVAEGANSettings:
     """Levels of critic and classifier, from the last, whose outputs are matched."""
     kl_weight: float = 0.5
     """Weight of the divergence of codes from the standard normal distribution."""
-    pixel_weight: float = 1.0
-    """Weight of the distance of a rebuilt face from the face itself."""
-    pair_weight: float = 0.3
+    pixel_weight: float = 8.0
+    """Weight of the distance of a rebuilt face from the face itself. At 1, as published, few hundred faces were rebuilt
+    with another's colours and without a likeness."""
+    pair_weight: float = 2.0
     """Weight of the distance of their features, critic's and classifier's."""
     critic_mean_weight: float = 1.0
     """Weight of the distance of the critic's mean features, real and made."""
@@ -98,7 +102,7 @@ class CVAEGANSettings:
     """Whether faces translated to their targets count among the made ones, besides those from noise."""
     own_weight: float = 0.02
     """Weight of the distance of a face from itself translated to what it shows, for `composed` output."""
-    partner_weight: float = 40.0
+    partner_weight: float = 120.0
     """Weight of the distance of a translated face from the person's own picture of the target, where there is one that
     differs little besides; for `composed` output. Ours: without it mouths are bent into arcs."""
     retouch_weight: float = 0.003
@@ -114,6 +118,7 @@ class CVAEGANSettings:
         check_code_networks(self)
         if self.networks == "published" and self.output == "composed":
             raise EmoaugError("output is composed, for which published networks have no layers; take decoded")
+        check_least(self, 0, "temperature")
         check_least(self, 1, "latent", "width", "widest", "judge_width", "matched_levels", "penalty_every")
 
 
@@ -271,6 +276,7 @@ class CVAEGAN(Translator):
     )
     settings_class = CVAEGANSettings
     partners = "same subject if any"
+    any_frame = False
     configurations: ClassVar[dict[str, Any]] = {
         "compact": CVAEGANSettings(mirrored=True),
         "paper": CVAEGANSettings(
@@ -278,6 +284,7 @@ class CVAEGAN(Translator):
             latent=256,
             output="decoded",
             noise="standard",
+            temperature=1,
             networks="published",
             matched_levels=1,
             kl_weight=3,
@@ -313,8 +320,10 @@ class CVAEGAN(Translator):
         if s.output == "composed":
             self.retoucher = FaceRetoucher(s.latent + classes, s.size, s.width, s.widest, s.depth)
         self.after_step()
-        if s.mirrored and self.retoucher is not None:
-            regain(self.retoucher)
+        if s.mirrored:
+            for part in (self.generator, self.retoucher):
+                if part is not None:
+                    regain(part)
         self.codes = CodeDistribution(s.latent)
         self.critic_means = MovingMeans(1, self.critic.feature_length, s.mean_decay)
         self.class_means = MovingMeans(classes, self.classifier.feature_length, s.mean_decay)
@@ -366,7 +375,8 @@ class CVAEGAN(Translator):
                 f"condition has shape {tuple(condition.shape)}; this {self.name} needs (N, {len(self.condition_names)})"
             )
         noise = torch.randn(len(condition), self.settings.latent, generator=generator, device=generator.device)
-        return self._decode(self.codes(noise.to(condition.device)), condition).float().clamp(-1, 1)
+        codes = self.codes(self.settings.temperature * noise.to(condition.device))
+        return self._decode(codes, condition).float().clamp(-1, 1)
 
     def phases(self) -> list[Phase]:
         """Critic and classifier, the penalty on their gradients, then encoder and generator."""

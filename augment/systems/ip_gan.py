@@ -263,7 +263,7 @@ class IPGAN(Translator):
         self.expressions = ExpressionCodes(len(self.condition_names), s.latent, s.mean_decay)
         self.own_share = s.own_share
         self.after_step()
-        if s.mirrored and s.output == "composed":
+        if s.mirrored:
             regain(self.generator)
         # How many people the training data have; known once it is there.
         self.register_buffer("people", torch.tensor(s.most_people))
