@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections import Counter
@@ -237,7 +238,11 @@ def wanted_counts(real: Mapping[str, int], condition_names: tuple[str, ...], set
     asked = {name: known_as(name, condition_names) for name in settings.targets}
     unknown = [name for name, known in asked.items() if known is None]
     if unknown:
-        raise EmoaugError(f"targets name {', '.join(unknown)}; what can be made here is {', '.join(condition_names)}")
+        near = difflib.get_close_matches(unknown[0], condition_names, 1)
+        raise EmoaugError(
+            f"targets name {', '.join(unknown)}; what can be made here is {', '.join(condition_names)}"
+            + "".join(f"; did you mean {name}?" for name in near)
+        )
     targets = [name for name in condition_names if not asked or name in asked.values()]
     if settings.policy == "per-class":
         return {name: settings.count for name in targets}

@@ -273,12 +273,7 @@ def load_training_faces(
     outside = sorted(set(faces.table.label.dropna()) - set(condition_names)) if scale is None else []
     if outside:
         raise EmoaugError(f"labels {', '.join(outside)} are not among {', '.join(condition_names)}")
-    points = landmarks_of(faces)
-    if not points.isfinite().all((1, 2)).any():
-        raise EmoaugError(
-            f"{faces.root}: no landmarks (faces.npz) beside the pictures; "
-            f"run: emoaug align {quote(str(faces.root))} OUT"
-        )
+    points = measured_landmarks(faces)
     if scale is None:
         places = {name: i for i, name in enumerate(condition_names)}
         labels = torch.tensor([-1 if pd.isna(label) else places[label] for label in faces.table.label])
@@ -294,6 +289,17 @@ def load_training_faces(
         intensities=intensities,
         part=part,
     )
+
+
+def measured_landmarks(faces: FaceTable) -> Tensor:
+    """The landmarks that systems learn with, (N, L, 2); EmoaugError where they were measured on none of the faces."""
+    points = landmarks_of(faces)
+    if not points.isfinite().all((1, 2)).any():
+        raise EmoaugError(
+            f"{faces.root}: no landmarks (faces.npz) beside the pictures; "
+            f"run: emoaug align {quote(str(faces.root))} OUT"
+        )
+    return points
 
 
 def side_by_side(own: TrainingFaces, also: TrainingFaces) -> TrainingFaces:

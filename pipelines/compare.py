@@ -33,7 +33,7 @@ from pipelines.beginning import NOTHING, tell_size
 from pipelines.beside import faces_beside
 from pipelines.measures import HeldOutFaces, Witnesses, changed_by, directions_of, measure_change, measure_real
 from pipelines.recipes import suited_settings
-from pipelines.splits import Fold, groups_of, hold_out, published_split, same_expressions
+from pipelines.splits import Fold, groups_of, hold_out, published_split, same_expressions, unknown_people
 from pipelines.systems import pictures_per_second
 
 KIND = "system comparison"
@@ -94,6 +94,10 @@ class Sides:
     test: FaceTable
     groups: np.ndarray
     """Faces of the test side that belong together have one number, (N,)."""
+
+    def unknown(self) -> list[str]:
+        """What to say of people whom nobody knows, and who may stand on both sides."""
+        return unknown_people(self.test) if self.test.root == self.train.root else []
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,9 @@ def run_comparison(data: FaceTable, out: Path, settings: CompareSettings, other:
         remove_temporary_files(out)
         versions = {"emoaug": __version__, "torch": torch.__version__}
         write_run(out, KIND, {"identity": identity, "versions": versions})
+        # Before the hours, and with the figures again.
+        for line in sides.unknown():
+            print(line, file=sys.stderr)
         checkpoints, left_out = _trainings(sides.train, out, settings, size)
         held, note = _held_out(sides, out, settings, size)
         figures = {}
@@ -292,6 +299,7 @@ def _trainings(
             )
         except EmoaugError as error:
             left_out[name] = str(error)
+            print(f"{name} is left out: {error}", file=sys.stderr)
     if not checkpoints:
         raise EmoaugError("no system can be trained here. " + "; ".join(f"{n}: {why}" for n, why in left_out.items()))
     return checkpoints, left_out

@@ -18,7 +18,6 @@ from augment.scoring.summary import FEW
 from pipelines.compare import UNCHANGED, CompareSettings, Comparison
 from pipelines.measures import changed_by
 from pipelines.plots import figures_plot
-from pipelines.splits import unknown_people
 from pipelines.tables import text_table
 
 PEOPLE = 12
@@ -108,8 +107,7 @@ def _notes(found: Comparison, settings: CompareSettings) -> list[str]:
         lines.append(f"learnt from beside: {settings.rendered_beside:,} rendered faces of each expression")
     if settings.initial is not None:
         lines.append(f"the system of its kind begins with weights that were trained elsewhere: {settings.initial}")
-    if sides.test.root == sides.train.root:
-        lines += unknown_people(sides.test)
+    lines += sides.unknown()
     return lines + [f"{name} is left out: {why}" for name, why in found.left_out.items()]
 
 

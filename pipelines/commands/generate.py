@@ -14,7 +14,7 @@ from augment.exemplar_plans import ExemplarSettings, suitable_plan
 from augment.expressions import known_as
 from augment.generation import GenerateSettings, generate
 from augment.intensities import IntensityScale
-from augment.plans import PlanSettings, distinct
+from augment.plans import PlanSettings, check_known, distinct
 from augment.scoring.folder import ScoreSettings
 from augment.scoring.rules import read_rules
 from emoaug import EmoaugError, words
@@ -74,6 +74,8 @@ def run(options: Options) -> None:
     translator.speak(faces.vocabulary)
     learned = tuple(name for name, known in zip(translator.condition_names, shown, strict=True) if known)
     beyond: list[str] = []
+    if labelled.any() and not unlabelled and not set(learned) & set(faces.vocabulary):
+        check_known(faces.table["label"][labelled].to_numpy(dtype=object), learned)
     if len(faces.vocabulary) > 1:
         # Weights from elsewhere may know more; --vocabulary asks for it.
         beyond = [name for name in learned if name not in faces.vocabulary]

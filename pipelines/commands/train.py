@@ -19,6 +19,7 @@ from augment.folders import HELD_OUT_SPLITS, FaceTable, check_outside, load_face
 from augment.systems import get_system
 from augment.systems.base import retouches
 from augment.training import TrainingSettings
+from augment.training_data import measured_landmarks
 from augment.training_run import Conditions, began_with, train
 from emoaug import EmoaugError
 from pipelines.beginning import AUTO, NOTHING, package_weights, tell_size
@@ -78,6 +79,7 @@ def run(options: Options) -> None:
     chosen = () if size is None else (f"size={size}",)
     settings = with_options(system.configurations[options.configuration], chosen + options.set)
     size = settings.size
+    measured_landmarks(faces)
     if options.configuration == "compact" and retouches(settings):
         tell_size(size, options.size, f", and makes faces of {size} pixels too")
     initial = _initial(options, settings, faces, also)

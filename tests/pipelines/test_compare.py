@@ -122,7 +122,7 @@ def test_another_comparison_in_the_same_folder_is_refused(run, faces, change):
         run_comparison(faces, out, replace(SETTINGS, **change))
 
 
-def test_systems_without_the_people_that_they_need_are_left_out_and_another_dataset_can_test(faces, run, tmp_path):
+def test_systems_without_the_people_that_they_need_are_left_out_and_another_dataset_can_test(faces, tmp_path, capsys):
     nobody = replace(faces, table=faces.table.assign(subject=None))
     other = draw_dataset(tmp_path / "other", subjects=10)
     # The drawing of each person is the same: only the last two are new, and one shows what nobody is trained on.
@@ -131,6 +131,7 @@ def test_systems_without_the_people_that_they_need_are_left_out_and_another_data
     settings = replace(SETTINGS, systems=("cdaae", "ip-gan", "lssl"))
     found = run_comparison(nobody, tmp_path / "out", settings, other)
     assert list(found.figures) == ["lssl"]
+    assert "cdaae is left out: " in capsys.readouterr().err
     assert "one person" in found.left_out["cdaae"]
     assert "2 named people" in found.left_out["ip-gan"]
     assert len(found.sides.train) == 16
@@ -141,6 +142,8 @@ def test_systems_without_the_people_that_they_need_are_left_out_and_another_data
     assert "not measured" in said
     with pytest.raises(EmoaugError, match="no system can be trained here"):
         run_comparison(nobody, tmp_path / "none", replace(settings, systems=("cdaae",)))
+    # Before any training, that people are unknown on both sides.
+    assert f"faces in {nobody.root}: one person may be trained on" in capsys.readouterr().err
 
 
 def test_systems_begin_with_weights_and_have_rendered_faces_beside_but_nobody_who_tests(run, tmp_path, monkeypatch):

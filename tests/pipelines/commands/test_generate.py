@@ -109,7 +109,17 @@ def test_generate_makes_the_expressions_that_are_asked_for(capsys, tmp_path):
     assert wrong.endswith("--vocabulary neutral,happy,sad,angry,surprise")
     wrong = mistake(capsys, "generate", *made, "--out", tmp_path / "none", "--targets", "envy")
     assert "targets name envy; what can be made here is neutral, happy, sad, angry" in wrong
+    wrong = mistake(capsys, "generate", *made, "--out", tmp_path / "none", "--targets", "happi")
+    assert wrong.endswith("did you mean happy?")
     assert not (tmp_path / "none").exists()
+
+
+def test_of_a_dataset_of_other_expressions_it_is_said_what_the_weights_know(capsys, tmp_path):
+    draw_dataset(tmp_path / "faces", subjects=3)
+    made = ["--data", tmp_path / "faces", "--weights", "default", "--policy", "multiply", "--out", tmp_path / "none"]
+    wrong = mistake(capsys, "generate", *made, "--labels", "neutral=foo", "happy=bar", "--vocabulary", "foo,bar")
+    assert "the system does not know bar, foo; it knows " in wrong
+    assert "happy" in wrong
 
 
 def test_expressions_that_the_package_makes_badly_are_named_where_they_are_asked_for(capsys, tmp_path):

@@ -42,6 +42,12 @@ def test_train_says_what_large_faces_cost(capsys, tmp_path):
     assert "training at 96 pixels, as the faces are; --size 64 is some 2 times as quick" in said
     _, _, said = run(capsys, *given, "--out", tmp_path / "small", "--size", 32, *tiny)
     assert "times as quick" not in said
+    # Nothing is said of faces that cannot be trained on but that.
+    (tmp_path / "faces" / "faces.npz").unlink()
+    code, _, said = run(capsys, *given, "--out", tmp_path / "none", *tiny)
+    assert code == 2
+    assert "no landmarks" in said
+    assert "times as quick" not in said
 
 
 def train(capsys, tmp_path, *given, out=None):
