@@ -188,7 +188,8 @@ def read_faces(
         )
         hint = hint if lacking else ""
         what = "no pictures to use" if rejected else "no pictures"
-        raise EmoaugError(f"{what} in {where}; expected DIR/CLASS/NAME.png or a metadata.csv{reasons}{hint}")
+        expected = "" if rejected and table_path else "; expected DIR/CLASS/NAME.png or a metadata.csv"
+        raise EmoaugError(f"{what} in {where}{expected}{reasons}{hint}")
     labels, written, more = _without_labels(records, labels or {}, unlabelled)
     try:
         named, classes, remarks = resolve_labels([label for label in written if label is not None], labels, vocabulary)
