@@ -93,8 +93,8 @@ class FaceEncoder(nn.Module):
 class FaceDecoder(nn.Module):
     """Codes (N, L) to faces (N, 3, S, S) in [-1, 1].
 
-    Without norms: one with group norms whose scales the code set (as BigGAN's) took a quarter more time and rebuilt
-    faces worse (a throwaway script).
+    Without norms: one with group norms whose scales the code set, as BigGAN's, rebuilt faces worse after as many steps
+    (a throwaway script).
 
     Args:
         code: L.

@@ -88,8 +88,8 @@ class CVAEGANSettings:
     kl_weight: float = 0.5
     """Weight of the divergence of codes from the standard normal distribution."""
     pixel_weight: float = 8.0
-    """Weight of the distance of a rebuilt face from the face itself. At 1, as published, few hundred faces were rebuilt
-    with another's colours and without a likeness."""
+    """Weight of the distance of a rebuilt face from the face itself. At 1, as published, a few hundred faces were
+    rebuilt with others' colours and without a likeness."""
     pair_weight: float = 2.0
     """Weight of the distance of their features, critic's and classifier's."""
     critic_mean_weight: float = 1.0
