@@ -76,7 +76,8 @@ def make_folds(faces: FaceTable, groups: np.ndarray, folds: int, seed: int = 0) 
     enough = min(present, int(np.bincount(labels[real]).max())) > 1
     advice = "use fewer folds" if folds > 2 and enough else "two are the fewest: add faces of other people"
     if present < folds:
-        raise EmoaugError(f"--folds {folds}: people, or groups of like pictures, are only {present}; {advice}")
+        who = "person or group" if present == 1 else "people or groups"
+        raise EmoaugError(f"--folds {folds}: only {present} {who} of like pictures; {advice}")
     if np.bincount(labels[real]).max() < folds:
         raise EmoaugError(f"--folds {folds}: every class has fewer than {folds} real faces; {advice}")
     for number, (train, test) in enumerate(_grouped_parts(labels[real], groups[real], folds, seed)):
