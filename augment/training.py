@@ -60,7 +60,7 @@ class TrainingSettings:
     or harsher; 0 is none."""
     framing: float = 1.0
     """Strength, as a share of jitter, of other frames than aligned faces have: some faces larger, smaller, tilted,
-    to a side; 0 is none. Systems that look for each part of a face at its place see none."""
+    to a side; 0 is none. Systems for aligned faces alone see none."""
     sample_every: int = 1000
     """Steps between two sample sheets."""
     save_every: int = 500
